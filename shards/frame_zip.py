@@ -1,0 +1,83 @@
+"""A frame folder as one member of a shard: an uncompressed zip in which every frame has a byte range of its own."""
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+LOCAL_HEADER: Final = 30
+CENTRAL_ENTRY: Final = 46
+END_RECORD: Final = 22
+"""Bytes of the parts of a zip, names and comments apart (APPNOTE 4.3.7, 4.3.12, 4.3.16)."""
+
+
+class MediaChanged(OSError):
+    """A media file is no longer the one that was probed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameZip:
+    """A frame folder as an uncompressed zip: one member per frame, ``<source frame index><extension>``.
+
+    ``size`` is that of the zip, known beforehand from the sizes of the files.
+    """
+
+    paths: tuple[Path, ...]
+    indices: tuple[int, ...]
+    sizes: tuple[int, ...]
+    suffix: str = ".zip"
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = sum(len(name) for name in self.names())
+        headers = (LOCAL_HEADER + CENTRAL_ENTRY) * len(self.paths) + 2 * names + END_RECORD
+        object.__setattr__(self, "size", headers + sum(self.sizes))
+
+    def names(self) -> list[str]:
+        return [f"{index:05d}{path.suffix.lower()}" for index, path in zip(self.indices, self.paths, strict=True)]
+
+    def chunks(self) -> Iterator[bytes]:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+            for name, path in zip(self.names(), self.paths, strict=True):
+                member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+                member.create_system, member.external_attr = 3, 0o644 << 16
+                archive.writestr(member, path.read_bytes())
+        if buffer.tell() != self.size:
+            raise MediaChanged(f"{self.paths[0].parent}: frames changed while the corpus was built; build again")
+        yield buffer.getvalue()
+
+    def frames(self) -> tuple[list[int], list[int]]:
+        """Offsets of the frames' bytes from the start of the zip, and their sizes."""
+        offsets, at = [], 0
+        for name, size in zip(self.names(), self.sizes, strict=True):
+            offsets.append(at + LOCAL_HEADER + len(name))
+            at += LOCAL_HEADER + len(name) + size
+        return offsets, list(self.sizes)
+
+
+def frame_zip(paths: Sequence[Path], indices: Sequence[int] | None = None) -> FrameZip:
+    """The zip of ``paths`` with their sizes as they are now; ``indices`` are 0, 1, 2, … by default."""
+    chosen = range(len(paths)) if indices is None else indices
+    return FrameZip(tuple(paths), tuple(chosen), tuple(path.stat().st_size for path in paths))
+
+
+def frame_spans(media: bytes | memoryview) -> list[tuple[int, int]]:
+    """(offset, size) of every frame's bytes within a stored zip, in order of frame index.
+
+    Raises ValueError for bytes that are no such zip.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(media)) as archive:
+            members = sorted(archive.infolist(), key=lambda member: member.filename)
+            return [(_content_offset(media, member), member.file_size) for member in members]
+    except (zipfile.BadZipFile, IndexError, RuntimeError) as error:
+        raise ValueError(f"not a zip of frames: {error}") from None
+
+
+def _content_offset(media: bytes | memoryview, member: zipfile.ZipInfo) -> int:
+    header = bytes(media[member.header_offset : member.header_offset + LOCAL_HEADER])
+    name_size, extra_size = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+    return member.header_offset + LOCAL_HEADER + name_size + extra_size

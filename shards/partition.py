@@ -1,0 +1,47 @@
+"""Which record goes to which shard: decided by a hash of its key, so that little changes when little changes.
+
+An entry starts as one bucket; a bucket larger than the shard size is split in two by the next bit of its records'
+hashes. So the shards are a function of the *set* of records: a record more or less changes the one shard it
+belongs to, or splits it, and never renumbers the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shards.keys import hash64
+
+MAX_DEPTH: Final = 16
+"""Bits of the hash that number a shard: 00000 … 65535 fits the five digits of its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One shard to be: its number, and its records as positions in the list that was partitioned."""
+
+    number: int
+    members: tuple[int, ...]
+
+
+def partition(keys: Sequence[str], sizes: Sequence[int], shard_size: int) -> list[Bucket]:
+    """The buckets of an entry's records, in order of number, members in order of their hash.
+
+    ``sizes`` and ``shard_size`` are bytes. A shard holds at most ``shard_size`` unless a single record is larger
+    (or 65,536 shards do not suffice), and rarely less than a quarter of it.
+    """
+    hashes = [hash64(key) for key in keys]
+    order = sorted(range(len(keys)), key=lambda i: (hashes[i], keys[i]))
+    buckets: list[Bucket] = []
+
+    def split(members: list[int], prefix: int, depth: int) -> None:
+        if not members:
+            return
+        if len(members) == 1 or depth == MAX_DEPTH or sum(sizes[i] for i in members) <= shard_size:
+            buckets.append(Bucket(prefix << (MAX_DEPTH - depth), tuple(members)))
+            return
+        for bit in (0, 1):
+            half = [i for i in members if hashes[i] >> (63 - depth) & 1 == bit]
+            split(half, prefix << 1 | bit, depth + 1)
+
+    split(order, 0, 0)
+    return buckets
