@@ -1,0 +1,64 @@
+"""Charades-STA: sentences and the seconds in which they happen, on the videos of Charades.
+
+Citation: Gao et al., TALL: Temporal Activity Localization via Language Query (ICCV 2017).
+
+The root holds::
+
+    charades_sta_{train,test}.txt       lines "<video> <start s> <end s>##<sentence>"
+    Charades_v1_480/<video>.mp4         (Charades_v1_{train,test}.csv lie beside it and are not needed)
+
+Seconds are seconds of the video. Known faults: the end lies beyond the video in about one line of seven, by up to
+1.5 s (it is cut to the duration); four lines of train start after they end; lines are repeated or paraphrased; the
+frame rate differs from video to video; some copies separate with ``##`` after a space, or end lines in CRLF.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Final
+
+from converters.base import Converter, Item, MediaRef, RawClip, VideoFile, some_words
+from converters.clip_table import ClipTable
+from converters.spans import span_in_clip
+from shards.record import Clip, Sample, Source
+from shards.skips import SkipItem, Skipped
+
+VIDEOS: Final = "Charades_v1_480"
+
+
+class CharadesSTA(Converter):
+    name = "charades_sta"
+    title = "Charades-STA: when does a sentence happen in an indoor video"
+    citation = "Gao et al., TALL: Temporal Activity Localization via Language Query, ICCV 2017, arXiv:1705.02101"
+    homepage = "https://github.com/jiyanggao/TALL"
+    tasks = ("temporal_grounding",)
+    splits = ("train", "test")
+
+    def scan(self) -> Iterator[RawClip | Skipped]:
+        for line in self.files.text(f"charades_sta_{self.split}.txt").split("\n"):
+            if stripped := line.strip():
+                video = stripped.split()[0].split("##")[0]
+                digest = hashlib.sha256(stripped.encode("utf-8")).hexdigest()[:8]
+                yield RawClip(video, (Item(self.key(video, digest), stripped),))
+
+    def media(self, raw: RawClip) -> MediaRef:
+        return VideoFile(f"{VIDEOS}/{raw.id}.mp4")
+
+    def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
+        times, separator, sentence = item.raw.partition("##")
+        fields = times.split()
+        if not separator or len(fields) != 3:
+            raise SkipItem("malformed", f"{item.raw!r} is not '<video> <start> <end>##<sentence>'")
+        return Sample(
+            key=item.key,
+            task="temporal_grounding",
+            query=some_words(sentence, "the sentence"),
+            spans=(span_in_clip(_seconds(fields[1]), _seconds(fields[2]), clip),),
+            source=Source(f"charades_sta_{self.split}.txt", item.key.rsplit("/", 1)[1]),
+        )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SkipItem("malformed", f"{text!r} is not a number of seconds") from None

@@ -1,0 +1,281 @@
+"""VideoRefer-700K and VideoRefer-Bench: captions and questions about objects that are shown by their masks.
+
+Citation: Yuan et al., VideoRefer Suite: Advancing Spatial-Temporal Object Understanding with Video LLM (CVPR 2025).
+
+The root holds::
+
+    VideoRefer-700K/{videorefer-short-caption-500k,videorefer-detailed-caption-125k,videorefer-qa-75k}.json
+    VideoRefer-700K/videos/…                    videos, or folders of frames
+    VideoRefer-Bench-D/{VideoRefer-Bench-D.json, Panda-70M-part/*.mp4}
+    VideoRefer-Bench-Q/{VideoRefer-Bench-Q.json, MeViS/…, DAVIS/…}     folders of frames
+
+An item has ``conversations`` and one ``annotation`` per object: frame index (as text, in the decoded video or the
+sorted folder) → segmentation. The k-th ``<region>`` of the human turns is the k-th object.
+
+Known faults: ids start at 0 in every file; ``<video>`` stands before or after the first question; a segmentation is
+compressed or uncompressed RLE, polygons (sized by the item or the video), or null for "not visible"; a single object
+may come without its list; some copies drop ``videos/`` from the paths; containers declare more frames than decode.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final, NamedTuple
+
+from converters.base import (
+    DIALOGUE_ROLES,
+    Converter,
+    FrameFolder,
+    Item,
+    MediaRef,
+    Option,
+    RawClip,
+    VideoFile,
+    is_int,
+    some_words,
+    words,
+)
+from converters.clip_table import ClipTable
+from converters.raw_files import inside
+from shards.media import STILL_SUFFIXES
+from shards.record import Clip, Region, Sample, Source, Task
+from shards.rle import SizeMismatch, area, empty, from_coco
+from shards.skips import SkipItem, Skipped
+from shards.tokens import REGION, VIDEO
+
+
+class Part(NamedTuple):
+    """One JSON file of the release: where it is, where its videos are, and what its items are for."""
+
+    file: str
+    videos: str
+    task: Task
+
+
+SUBSETS: Final[dict[str, Part]] = {
+    "short_caption": Part(
+        "VideoRefer-700K/videorefer-short-caption-500k.json", "VideoRefer-700K", "referring_description"
+    ),
+    "detailed_caption": Part(
+        "VideoRefer-700K/videorefer-detailed-caption-125k.json", "VideoRefer-700K", "referring_description"
+    ),
+    "qa": Part("VideoRefer-700K/videorefer-qa-75k.json", "VideoRefer-700K", "referring_qa"),
+}
+BENCHES: Final[dict[str, Part]] = {
+    "bench_d": Part(
+        "VideoRefer-Bench-D/VideoRefer-Bench-D.json", "VideoRefer-Bench-D/Panda-70M-part", "referring_description"
+    ),
+    "bench_q": Part("VideoRefer-Bench-Q/VideoRefer-Bench-Q.json", "VideoRefer-Bench-Q", "referring_qa"),
+}
+PLACEHOLDER: Final = re.compile(rf"^\s*{VIDEO}|{VIDEO}\s*$")
+
+Masks = dict[int, str]
+
+
+class VideoRefer(Converter):
+    name = "videorefer"
+    title = "VideoRefer-700K: captions and questions about masked objects; VideoRefer-Bench-D and -Q"
+    citation = (
+        "Yuan et al., VideoRefer Suite: Advancing Spatial-Temporal Object Understanding with Video LLM, CVPR 2025, "
+        "arXiv:2501.00599"
+    )
+    homepage = "https://github.com/DAMO-NLP-SG/VideoRefer"
+    tasks = ("referring_description", "referring_qa")
+    splits = ("train", "bench_d", "bench_q")
+    options: ClassVar[Mapping[str, Option]] = {
+        "subset": Option("which files of VideoRefer-700K (train only)", tuple(SUBSETS), many=True),
+        "frames": Option(
+            "the frames a region is shown on: all that are annotated; a single one (the bench's frame_idx, else the "
+            "frame on which most of the objects are visible); or only items annotated on several frames",
+            ("as_annotated", "single", "multi"),
+        ),
+    }
+
+    def scan(self) -> Iterator[RawClip | Skipped]:
+        if self.split in BENCHES:
+            yield from self._scan_part(BENCHES[self.split], ())
+            return
+        chosen = self.chosen["subset"]
+        for subset in [chosen] if isinstance(chosen, str) else chosen:
+            yield from self._scan_part(SUBSETS[subset], (subset,))
+
+    def _scan_part(self, part: Part, subset: tuple[str, ...]) -> Iterator[RawClip | Skipped]:
+        elements = self.files.json(part.file)
+        if not isinstance(elements, list):
+            raise self.files.unreadable(part.file, "is not a list of items")
+        for position, element in enumerate(elements):
+            id = element.get("id") if isinstance(element, dict) else None
+            if not isinstance(element, dict) or not (is_int(id) or isinstance(id, str)):
+                yield Skipped(self.key(*subset, f"@{position}"), "malformed", "the item has no id")
+                continue
+            key = self.key(*subset, id)
+            if not isinstance(element.get("video"), str):
+                yield Skipped(key, "malformed", "the item names no video")
+            elif self.chosen["frames"] != "multi" or len(_annotated_frames(element)) > 1:
+                raw = {"part": part.file, "subset": list(subset), "frames": self.chosen["frames"], "element": element}
+                yield RawClip(element["video"], (Item(key, raw),), {"videos": part.videos})
+
+    def media(self, raw: RawClip) -> MediaRef:
+        path = f"{raw.shared['videos']}/{raw.id}"
+        there = inside(self.root, path)
+        if not there.exists() and inside(self.root, f"{raw.shared['videos']}/videos/{raw.id}").exists():
+            path = f"{raw.shared['videos']}/videos/{raw.id}"
+            there = self.root / path
+        if there.is_dir():
+            names = sorted(file.name for file in there.iterdir() if file.suffix.lower() in STILL_SUFFIXES)
+            return FrameFolder(path, tuple(names))
+        return VideoFile(path)
+
+    def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
+        element, subset = item.raw["element"], tuple(item.raw["subset"])
+        talk = _talk(element, self.split)
+        objects = [_masks(masks, element, clip) for masks in _objects(element)]
+        count = sum(question.count(REGION) for question in talk.questions())
+        if count != len(objects) and (talk.query or count):
+            raise SkipItem("region_count", f"{count} {REGION} in the text, {len(objects)} annotated objects")
+        frames = _shown(objects, element, item.raw["frames"])
+        regions = tuple(
+            Region(table.masklet("/".join([*subset, str(element["id"]), str(k)]), masks), shown)
+            for k, (masks, shown) in enumerate(zip(objects, frames, strict=True))
+        )
+        return Sample(
+            key=item.key,
+            task=(BENCHES | SUBSETS)[subset[0] if subset else self.split].task,
+            query=talk.query,
+            answer=talk.answer,
+            dialogue=talk.dialogue,
+            choices=talk.choices,
+            correct=talk.correct,
+            regions=regions,
+            tags=subset + talk.tags,
+            source=Source(item.raw["part"], str(element["id"])),
+        )
+
+
+# ------------------------------------------------------------------------------------------------ the words
+
+
+class Talk(NamedTuple):
+    """What is said about the objects."""
+
+    query: str
+    answer: str
+    dialogue: tuple[tuple[str, str], ...] = ()
+    choices: tuple[str, ...] | None = None
+    correct: int | None = None
+    tags: tuple[str, ...] = ()
+
+    def questions(self) -> list[str]:
+        return [self.query, *(question for question, _ in self.dialogue)]
+
+
+def _talk(element: dict[str, Any], split: str) -> Talk:
+    if split == "bench_d":
+        return Talk("", some_words(element.get("caption"), "the caption"), tags=("detailed_caption",))
+    if split == "bench_q":
+        return _multiple_choice(element)
+    turns = element.get("conversations")
+    if not isinstance(turns, list) or not turns or len(turns) % 2:
+        raise SkipItem("malformed", "conversations is not a list of questions and answers")
+    said = [_turn(turn, DIALOGUE_ROLES[i % 2], first=i == 0) for i, turn in enumerate(turns)]
+    pairs = list(zip(said[::2], said[1::2], strict=True))
+    return Talk(*pairs[0], tuple(pairs[1:]))
+
+
+def _turn(turn: Any, role: str, first: bool) -> str:
+    if not isinstance(turn, dict) or turn.get("from") != role:
+        raise SkipItem("malformed", f"a turn of the conversation is not by {role!r}")
+    text = turn.get("value")
+    if first and isinstance(text, str):
+        text = PLACEHOLDER.sub("", text, count=1)
+    return some_words(text, f"a turn by {role!r}")
+
+
+def _multiple_choice(element: dict[str, Any]) -> Talk:
+    options = element.get("options")
+    if not isinstance(options, list) or not options:
+        raise SkipItem("malformed", "the question has no options")
+    choices = tuple(some_words(option, "an option") for option in options)
+    answer = some_words(element.get("Answer"), "the Answer")
+    if answer not in choices:
+        raise SkipItem("malformed", f"the Answer {answer!r} is none of the options")
+    kind = words(element.get("type", ""), "the type")
+    question = some_words(element.get("Question"), "the Question")
+    return Talk(question, answer, (), choices, choices.index(answer), (kind,) if kind else ())
+
+
+# ------------------------------------------------------------------------------------------------ the masks
+
+
+def _objects(element: dict[str, Any]) -> list[Any]:
+    """The annotation of every object, in order; a single object may come without its list."""
+    annotation = element.get("annotation")
+    if isinstance(annotation, dict):
+        annotation = [annotation]
+    if not isinstance(annotation, list) or not annotation:
+        raise SkipItem("malformed", "the item has no annotation")
+    return annotation
+
+
+def _annotated_frames(element: dict[str, Any]) -> set[str]:
+    annotation = element.get("annotation")
+    objects = annotation if isinstance(annotation, list) else [annotation]
+    return {frame for masks in objects if isinstance(masks, dict) for frame in masks}
+
+
+def _masks(by_frame: Any, element: dict[str, Any], clip: Clip) -> Masks:
+    if not isinstance(by_frame, dict) or not by_frame:
+        raise SkipItem("malformed", "an object's annotation is not masks by frame")
+    masks: Masks = {}
+    for name in by_frame:
+        if not (isinstance(name, str) and name.isascii() and name.isdigit()):
+            raise SkipItem("bad_frame", f"{name!r} is not a frame index")
+        frame = int(name)
+        if frame >= clip.num_frames or frame in masks:
+            raise SkipItem("bad_frame", f"frame {name} of a clip with {clip.num_frames} frames, or given twice")
+        masks[frame] = _mask(by_frame[name], element, clip)
+    if all(area(counts) == 0 for counts in masks.values()):
+        raise SkipItem("empty_region", f"an object is not visible on any of its frames {sorted(masks)}")
+    return dict(sorted(masks.items()))
+
+
+def _mask(annotated: Any, element: dict[str, Any], clip: Clip) -> str:
+    if not isinstance(annotated, dict | None) or (annotated and "segmentation" not in annotated):
+        raise SkipItem("malformed", "a frame's annotation has no segmentation")
+    segmentation = annotated["segmentation"] if annotated else None
+    if segmentation is None:
+        return empty(clip.height, clip.width)
+    sized = isinstance(segmentation, dict) and "size" in segmentation
+    stated = (element.get("height", clip.height), element.get("width", clip.width))
+    if not sized and stated != (clip.height, clip.width):
+        raise SizeMismatch(f"the item says {stated[1]}x{stated[0]}, the clip is {clip.width}x{clip.height}")
+    if isinstance(segmentation, dict) and not sized:
+        segmentation = segmentation | {"size": [clip.height, clip.width]}
+    return from_coco(segmentation, clip.height, clip.width)
+
+
+def _shown(objects: list[Masks], element: dict[str, Any], mode: str) -> list[tuple[int, ...]]:
+    """The frames that each object is shown on."""
+    if mode != "single":
+        return [tuple(masks) for masks in objects]
+    if "frame_idx" in element:
+        frame = str(element["frame_idx"])
+        if not frame.isdigit() or any(int(frame) not in masks for masks in objects):
+            raise SkipItem("bad_frame", f"frame_idx {frame} is not annotated for every object")
+        shared = int(frame)
+    else:
+        shared = _best_frame(objects)
+    return [(shared if _visible(masks, shared) else _best_frame([masks]),) for masks in objects]
+
+
+def _best_frame(objects: list[Masks]) -> int:
+    """The frame on which most objects are visible, then the largest; the earliest of equals."""
+
+    def merit(frame: int) -> tuple[int, int, int]:
+        areas = [area(masks[frame]) for masks in objects if frame in masks]
+        return sum(size > 0 for size in areas), sum(areas), -frame
+
+    return max({frame for masks in objects for frame in masks}, key=merit)
+
+
+def _visible(masks: Masks, frame: int) -> bool:
+    return frame in masks and area(masks[frame]) > 0

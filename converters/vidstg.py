@@ -1,0 +1,202 @@
+"""VidSTG on VidOR: when, and where, a sentence or a question holds for one object of a video.
+
+Citation: Zhang et al., Where Does It Exist: Spatio-Temporal Video Grounding for Multi-Form Sentences (CVPR 2020), on
+the videos and trajectories of VidOR (Shang et al., ICMR 2019).
+
+The root holds::
+
+    annotations/{train,val,test}_annotations.json          (the *_files.json lists are not needed)
+    vidor/annotation/{training,validation}/<group>/<video>.json      vidor/video/<group>/<video>.mp4
+
+VidSTG train and val lie in VidOR training, VidSTG test in VidOR validation. One sample per caption (declarative) and
+per question (interrogative): its span is ``temporal_gt`` [begin, end), its tube the trajectory of ``target_id``, its
+window the ``used_segment``, whose end is *inclusive*. Frames become seconds with the frame rate of the clip.
+
+Known faults: entries without questions have a twin that repeats their captions (a duplicate); ``frame_count`` may be
+off by one; trajectories may be shorter, and an object may be missing in some of their frames (not visible there);
+``type`` disagrees with the target's category now and then; double spaces and typos in the text.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from converters.base import Converter, Item, MediaRef, Option, RawClip, VideoFile, is_int, is_number, some_words
+from converters.clip_table import ClipTable
+from converters.raw_files import DatasetError
+from converters.spans import seconds_at, span_in_clip
+from shards.record import Box, Clip, Sample, Source, Span
+from shards.skips import SkipItem, Skipped
+
+FORMS = {"captions": "declarative", "questions": "interrogative"}
+VIDOR_FOLDER = {"train": "training", "val": "training", "test": "validation"}
+
+
+class VidSTG(Converter):
+    name = "vidstg"
+    title = "VidSTG: when and where does a sentence or question hold"
+    citation = (
+        "Zhang et al., Where Does It Exist: Spatio-Temporal Video Grounding for Multi-Form Sentences, CVPR 2020, "
+        "arXiv:2001.06891"
+    )
+    homepage = "https://github.com/Guaranteer/VidSTG-Dataset"
+    tasks = ("spatio_temporal_grounding",)
+    splits = ("train", "val", "test")
+    options: ClassVar[Mapping[str, Option]] = {
+        "queries": Option("captions, questions, or both", ("all", "declarative", "interrogative")),
+        "boxes": Option("whether the answer also says boxes, as integers 0-99", ("none", "text")),
+    }
+
+    def __init__(self, root: Path, split: str, options: Mapping[str, Any]) -> None:
+        super().__init__(root, split, options)
+        self._last_tracks: tuple[str, Any] = ("", None)  # a clip's many queries read its file once
+
+    def scan(self) -> Iterator[RawClip | Skipped]:
+        file = f"annotations/{self.split}_annotations.json"
+        entries = self.files.json(file)
+        if not isinstance(entries, list):
+            raise self.files.unreadable(file, "is not a list of entries")
+        videos = _paths_by_id(self.root, "vidor/video/*/*.mp4")
+        tracks = _paths_by_id(self.root, f"vidor/annotation/{VIDOR_FOLDER[self.split]}/*/*.json")
+        for position, entry in enumerate(entries):
+            vid = entry.get("vid") if isinstance(entry, dict) else None
+            if not isinstance(entry, dict) or not isinstance(vid, str):
+                yield Skipped(self.key(f"@{position}"), "malformed", "the entry names no video")
+                continue
+            for item in self._items(vid, entry, position):
+                if isinstance(item, Skipped):
+                    yield item
+                else:
+                    yield RawClip(vid, (item,), {"video": videos.get(vid), "tracks": tracks.get(vid)})
+
+    def _items(self, vid: str, entry: dict[str, Any], position: int) -> Iterator[Item | Skipped]:
+        relation, truth, segment = (entry.get(name) for name in ("used_relation", "temporal_gt", "used_segment"))
+        for field, form in FORMS.items():
+            if self.chosen["queries"] not in ("all", form):
+                continue
+            queries = entry.get(field, [])
+            for number, query in enumerate(queries if isinstance(queries, list) else [queries]):
+                if not all(isinstance(part, dict) for part in (relation, truth, segment, query)):
+                    key = self.key(vid, f"@{position}-{field}-{number}")
+                    yield Skipped(key, "malformed", "the entry lacks its relation, temporal_gt or used_segment")
+                    continue
+                digest = hashlib.sha256(_identity(relation, query).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+                size = [entry.get("width"), entry.get("height")]
+                raw = {"form": form, "query": query, "truth": truth, "segment": segment, "size": size}
+                yield Item(self.key(vid, digest), raw)
+
+    def media(self, raw: RawClip) -> MediaRef:
+        if raw.shared["video"] is None:
+            raise SkipItem("missing_media", f"vidor/video/<group>/{raw.id}.mp4 is not there")
+        return VideoFile(raw.shared["video"])
+
+    def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
+        query = item.raw["query"]
+        text = some_words(query.get("description"), "the description")
+        if item.raw["size"] != [clip.width, clip.height]:
+            raise SkipItem("size_mismatch", f"annotated at {item.raw['size']}, the clip is {clip.width}x{clip.height}")
+        window = _window(item.raw["segment"], clip)
+        begin, end = _frames(item.raw["truth"])
+        span = span_in_clip(seconds_at(begin, clip), seconds_at(end, clip), clip, window)
+        target = query.get("target_id")
+        boxes = self._trajectory(raw, clip, target)
+        if not any(boxes.get(frame) for frame in _frames_of(span, clip)):
+            raise SkipItem("empty_tube", f"object {target} has no box in frames {begin} … {end - 1}")
+        tags = (item.raw["form"], *([query["type"]] if isinstance(query.get("type"), str) else []))
+        return Sample(
+            key=item.key,
+            task="spatio_temporal_grounding",
+            query=text,
+            window=window,
+            spans=(span,),
+            tubes=(table.tube(str(target), boxes),),
+            tags=(*tags, "box_text") if self.chosen["boxes"] == "text" else tags,
+            source=Source(f"annotations/{self.split}_annotations.json", item.key.split("/", 2)[2]),
+        )
+
+    def _trajectory(self, raw: RawClip, clip: Clip, target: Any) -> dict[int, Box | None]:
+        """The target's boxes on every frame of its trajectory file, None where it is not visible."""
+        if not is_int(target):
+            raise SkipItem("malformed", f"target_id is {target!r}, not a trajectory id")
+        frames = self._tracks(raw, clip)
+        return {frame: _box_of(target, boxes, clip) for frame, boxes in enumerate(frames[: clip.num_frames])}
+
+    def _tracks(self, raw: RawClip, clip: Clip) -> list[Any]:
+        path = raw.shared["tracks"]
+        if path is None:
+            folder = VIDOR_FOLDER[self.split]
+            raise SkipItem("missing_annotation", f"vidor/annotation/{folder}/<group>/{raw.id}.json is not there")
+        try:
+            if self._last_tracks[0] != path:
+                self._last_tracks = (path, self.files.json(path))
+            vidor = self._last_tracks[1]
+        except DatasetError as error:  # one clip's file, so its items are skipped and the others go on
+            raise SkipItem("malformed", str(error).replace(f"{self.root}/", "")) from None
+        frames = vidor.get("trajectories") if isinstance(vidor, dict) else None
+        if not isinstance(frames, list):
+            raise SkipItem("malformed", f"{path} has no list 'trajectories'")
+        if (vidor.get("width"), vidor.get("height")) != (clip.width, clip.height):
+            stated = f"{vidor.get('width')}x{vidor.get('height')}"
+            raise SkipItem("size_mismatch", f"boxes at {stated}, the clip is {clip.width}x{clip.height}")
+        return frames
+
+
+def _identity(relation: Any, query: Any) -> str:
+    """What a query's key is the hash of (FORMAT: the table of converters)."""
+    parts = [relation.get(name) for name in ("subject_tid", "predicate", "object_tid", "begin_fid", "end_fid")]
+    return ",".join(str(part) for part in [*parts, *(query.get(n) for n in ("type", "target_id", "description"))])
+
+
+def _paths_by_id(root: Path, pattern: str) -> dict[str, str]:
+    """File name without suffix → path relative to the root; the first in order where a name occurs twice."""
+    found: dict[str, str] = {}
+    for path in sorted(root.glob(pattern)):
+        found.setdefault(path.stem, path.relative_to(root).as_posix())
+    return found
+
+
+def _frames(interval: dict[str, Any]) -> tuple[int, int]:
+    begin, end = interval.get("begin_fid"), interval.get("end_fid")
+    for value in (begin, end):
+        if not is_number(value):
+            raise SkipItem("malformed", f"{value!r} is not a frame number")
+        if not math.isfinite(value) or value != int(value) or value < 0:  # pyright: ignore
+            raise SkipItem("bad_span", f"{value} is not a frame of the clip")
+    return int(begin), int(end)  # pyright: ignore
+
+
+def _window(segment: dict[str, Any], clip: Clip) -> Span | None:
+    """The used segment in seconds, its inclusive end made exclusive; None where it is the whole clip."""
+    begin, last = _frames(segment)
+    window = span_in_clip(seconds_at(begin, clip), seconds_at(last + 1, clip), clip)
+    return None if window == (0.0, clip.duration) else window
+
+
+def _frames_of(span: Span, clip: Clip) -> range:
+    """The frames of a tube (FORMAT: a sample's tubes)."""
+    fps = clip.fps or 0.0
+    return range(round(span[0] * fps), round(span[1] * fps))
+
+
+def _box_of(target: int, boxes: Any, clip: Clip) -> Box | None:
+    if not isinstance(boxes, list):
+        raise SkipItem("malformed", "a frame of the trajectories is not a list of boxes")
+    for annotated in boxes:
+        if isinstance(annotated, dict) and annotated.get("tid") == target:
+            return _box(annotated.get("bbox"), clip)
+    return None
+
+
+def _box(bbox: Any, clip: Clip) -> Box | None:
+    """The part of the box inside the frame; None where nothing of it is."""
+    sides = [bbox.get(name) for name in ("xmin", "ymin", "xmax", "ymax")] if isinstance(bbox, dict) else []
+    if len(sides) != 4 or not all(is_number(side) and math.isfinite(side) for side in sides):  # pyright: ignore
+        raise SkipItem("bad_box", f"{bbox!r} is not a box of four numbers")
+    x1, y1, x2, y2 = (float(side) for side in sides)  # pyright: ignore
+    if x1 > x2 or y1 > y2:
+        raise SkipItem("bad_box", f"{[x1, y1, x2, y2]} is not in order")
+    x1, x2 = max(x1, 0.0), min(x2, float(clip.width))
+    y1, y2 = max(y1, 0.0), min(y2, float(clip.height))
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
