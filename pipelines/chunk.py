@@ -1,0 +1,209 @@
+"""One chunk of work: raw clips → rendered, validated records on disk. The same function in this process and on Ray.
+
+The output is two files named by the chunk's digest: the records' JSON end to end, and a JSON index that is renamed
+into place last. The index also states every media file's size and time, so that a later run redoes the chunk if the
+media changed and reuses it otherwise.
+"""
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from converters.convert import Converted, convert_clip
+from pipelines.plan import Chunk, raw_clips
+from shards.frame_zip import FrameZip
+from shards.manifest import InputFile
+from shards.record import Record, to_json
+from shards.skips import Skipped
+from shards.validate import record_problems, sample_problems
+from shards.writer import Media, MediaFile, record_size, write_atomically
+from templates import render
+
+MENDABLE: Final = ("missing_media", "bad_media", "missing_annotation")
+"""Skips that go away when a file is fetched again: a chunk with one is converted anew by the next run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A record in a chunk's file, and the media that goes with it."""
+
+    key: str
+    offset: int
+    size: int
+    samples: int
+    media: Media | None
+
+    def tar_bytes(self) -> int:
+        return record_size(self.size, self.media.size if self.media else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    records_file: Path
+    records: list[Written]
+    skipped: list[Skipped]
+    inputs: list[InputFile]
+    items: int
+    stamp: str
+    """Changes whenever a record or the identity of a media file does."""
+
+
+def run_chunk(chunk: Chunk, folder: Path, name: str) -> ChunkResult:
+    """Convert, render, validate and write the chunk's records, or take them from an earlier run."""
+    index = folder / f"{name}.json"
+    if (known := _known(index)) is not None:
+        return known
+    folder.mkdir(parents=True, exist_ok=True)
+    converter = chunk.entry.open()
+    records, skipped, items = bytearray(), [], 0
+    written: list[Written] = []
+    media_seen: dict[str, list[int] | None] = {}
+    for raw in raw_clips(chunk.payload):
+        items += len(raw.items)
+        found = _rendered(convert_clip(converter, raw, chunk.entry.name), chunk)
+        skipped += found.skipped
+        media_seen |= {str(path): _identity(path) for path in _media_paths(found.media)}
+        if found.record is not None:
+            text = to_json(found.record)
+            written.append(Written(found.record.key, len(records), len(text), len(found.record.samples), found.media))
+            records += text
+    inputs = converter.files.inputs
+    media_seen |= {str(path): _identity(path) for path in (converter.root / file.path for file in inputs)}
+    stamp = hashlib.sha256(records + json.dumps(media_seen).encode("ascii")).hexdigest()[:32]
+    result = ChunkResult(folder / f"{name}.records", written, skipped, inputs, items, stamp)
+    write_atomically(result.records_file, bytes(records))
+    if not any(skip.reason in MENDABLE for skip in skipped):
+        write_atomically(index, _index_json(result, media_seen))
+    return result
+
+
+def _rendered(found: Converted, chunk: Chunk) -> Converted:
+    """The record with turns; a sample that breaks an invariant all the same is skipped, and says which."""
+    if found.record is None:
+        return found
+    record, skipped = found.record, list(found.skipped)
+    samples = []
+    for sample in record.samples:
+        try:
+            full = render(sample, record.clip, seed=chunk.seed, wordings=chunk.wordings, tubes=record.tubes)
+            problems = sample_problems(record, full)
+        except ValueError as error:
+            problems = [f"{sample.key}: {error}"]
+        if problems:
+            skipped.append(Skipped(sample.key, "invalid", problems[0].removeprefix(f"{sample.key}: ")))
+        else:
+            samples.append(full)
+    record = replace(record, samples=tuple(samples))
+    if not samples:
+        return Converted(None, None, tuple(skipped))
+    record = without_unused(record)
+    if problems := record_problems(record):
+        skipped += [Skipped(sample.key, "invalid", problems[0]) for sample in samples]
+        return Converted(None, None, tuple(skipped))
+    return Converted(record, found.media, tuple(skipped))
+
+
+def without_unused(record: Record) -> Record:
+    """The record without masklets and tubes that no sample points to any more."""
+    masklets = sorted(
+        {region.masklet for sample in record.samples for region in sample.regions}
+        | {index for sample in record.samples for target in sample.targets or () for index in target}
+    )
+    tubes = sorted({index for sample in record.samples for index in sample.tubes})
+    if len(masklets) == len(record.masklets) and len(tubes) == len(record.tubes):
+        return record
+    mask_at = {old: new for new, old in enumerate(masklets)}
+    tube_at = {old: new for new, old in enumerate(tubes)}
+    samples = tuple(
+        replace(
+            sample,
+            regions=tuple(replace(region, masklet=mask_at[region.masklet]) for region in sample.regions),
+            targets=None
+            if sample.targets is None
+            else tuple(tuple(mask_at[index] for index in target) for target in sample.targets),
+            tubes=tuple(tube_at[index] for index in sample.tubes),
+        )
+        for sample in record.samples
+    )
+    return replace(
+        record,
+        masklets=tuple(record.masklets[old] for old in masklets),
+        tubes=tuple(record.tubes[old] for old in tubes),
+        samples=samples,
+    )
+
+
+# -------------------------------------------------------------------------------- the output of a chunk on disk
+
+
+def _media_paths(media: Media | None) -> Iterator[Path]:
+    if isinstance(media, FrameZip):
+        yield from media.paths
+    elif isinstance(media, MediaFile):
+        yield media.path
+
+
+def _identity(path: Path) -> list[int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _media_json(media: Media | None) -> dict[str, Any] | None:
+    if isinstance(media, FrameZip):
+        return {"paths": [str(path) for path in media.paths], "indices": media.indices, "sizes": media.sizes}
+    if isinstance(media, MediaFile):
+        return {"path": str(media.path), "suffix": media.suffix, "size": media.size}
+    return None
+
+
+def _media_from(raw: dict[str, Any] | None) -> Media | None:
+    if raw is None:
+        return None
+    if "paths" in raw:
+        return FrameZip(tuple(map(Path, raw["paths"])), tuple(raw["indices"]), tuple(raw["sizes"]))
+    return MediaFile(Path(raw["path"]), raw["suffix"], raw["size"])
+
+
+def _index_json(result: ChunkResult, media_seen: dict[str, list[int] | None]) -> bytes:
+    raw = {
+        "records_file": str(result.records_file),
+        "crc32": zlib.crc32(result.records_file.read_bytes()),
+        "records": [[w.key, w.offset, w.size, w.samples, _media_json(w.media)] for w in result.records],
+        "skipped": [asdict(skip) for skip in result.skipped],
+        "inputs": [asdict(file) for file in result.inputs],
+        "items": result.items,
+        "stamp": result.stamp,
+        "media": media_seen,
+    }
+    return json.dumps(raw).encode("ascii")
+
+
+def _known(index: Path) -> ChunkResult | None:
+    """The result of an earlier run, if it is whole and its media is still the same."""
+    try:
+        raw = json.loads(index.read_bytes())
+        records_file = Path(raw["records_file"])
+        whole = zlib.crc32(records_file.read_bytes()) == raw["crc32"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if not whole or any(_identity(Path(path)) != seen for path, seen in raw["media"].items()):
+        return None
+    return ChunkResult(
+        records_file,
+        [
+            Written(key, offset, size, samples, _media_from(media))
+            for key, offset, size, samples, media in raw["records"]
+        ],
+        [Skipped(**skip) for skip in raw["skipped"]],
+        [InputFile(**file) for file in raw["inputs"]],
+        raw["items"],
+        raw["stamp"],
+    )

@@ -1,0 +1,207 @@
+"""The ``multigrain`` command line: reads the words, calls the room that does the work, turns errors into one line.
+
+Exit codes: 0 done; 1 the data or the run failed; 2 the call or the recipe is wrong. Results go to stdout, progress and
+errors to stderr; a traceback appears only with ``--debug``.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from converters.base import UnknownSplit
+from converters.raw_files import DatasetError
+from converters.table import UnknownConverter
+from pipelines.build import BuildFailed
+from pipelines.recipe import RecipeError
+from shards.frame_zip import MediaChanged
+from shards.manifest import CorpusError
+from shards.media import MediaError
+
+WRONG_CALL = (RecipeError, UnknownSplit, UnknownConverter)
+FAILED = (DatasetError, CorpusError, MediaChanged, MediaError, OSError)
+
+DESCRIPTION = """\
+Build the training corpora of multi-grained video LLMs: official releases of video and image annotation datasets
+become verified WebDataset shards of instruction samples, with an account of every item that was dropped."""
+
+EPILOG = """\
+a first walk:
+  multigrain demo                                  the whole job on a small generated world
+  multigrain list                                  which datasets and tasks there are
+  multigrain build recipes/corpus/five.toml --out corpora/five
+  multigrain verify corpora/five
+  multigrain show corpora/five mevis/train/<video>/0 --png sample.png
+  multigrain preview corpora/five --out gallery"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        return _say("stopped; run the same command again to go on where it stopped", 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except BuildFailed as failure:
+        from pipelines.counts import print_counts
+
+        print_counts(failure.entries, Console(stderr=True))
+        return _say(f"{failure}. Every skipped item is listed in {failure.skipped_file}; no manifest was written", 1)
+    except WRONG_CALL as error:
+        if args.debug:
+            raise
+        return _say(str(error), 2)
+    except FAILED as error:
+        if args.debug:
+            raise
+        return _say(str(error), 1)
+
+
+def _say(words: str, code: int) -> int:
+    print(f"multigrain: {words}", file=sys.stderr)
+    return code
+
+
+# ------------------------------------------------------------------------------------------------ the words
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "multigrain", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: str, help: str, more: str = "") -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, parents=[common], help=help, description=f"{help[0].upper()}{help[1:]}. {more}"
+        )
+        added.set_defaults(run=globals()[run])
+        return added
+
+    build = command(
+        "build",
+        "_build",
+        "convert, render, shard, index and report what a recipe names",
+        "Run it again to resume a build that was stopped. Two builds of the same inputs are byte-identical.",
+    )
+    build.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    build.add_argument("--out", metavar="DIR", help="the corpus (default: `out` of the recipe, or its name here)")
+    build.add_argument(
+        "--workers", type=_workers, metavar="N", help="processes; 0: this process, without Ray (default: all CPUs)"
+    )
+    build.add_argument("--address", metavar="RAY", help="a running Ray cluster, e.g. auto or ray://head:10001")
+    build.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+        help="change the recipe, e.g. wordings=2 or dataset.mevis-train.take=100",
+    )  # fmt: skip
+
+    verify = command("verify", "_verify", "read a whole corpus again and check everything that is said about it")
+    verify.add_argument("corpus", type=Path)
+    verify.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    stats = command("stats", "_stats", "counts per entry and task, lengths, reasons for skipped items")
+    stats.add_argument("corpus", type=Path)
+    stats.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    show = command("show", "_show", "one sample in the terminal, or drawn on its frames")
+    show.add_argument("corpus", type=Path)
+    show.add_argument("sample_key", metavar="SAMPLE_KEY", help="e.g. mevis/train/<video>/0")
+    show.add_argument("--png", type=Path, metavar="FILE", help="draw masks, boxes and spans on the sample's frames")
+    show.add_argument("--json", action="store_true", help="the sample as it stands in the shard")
+
+    preview = command("preview", "_preview", "a static HTML gallery of samples")
+    preview.add_argument("corpus", type=Path)
+    preview.add_argument("--out", type=Path, required=True, metavar="DIR")
+    preview.add_argument("--samples", type=int, default=60, metavar="N", help="how many, spread over entries (60)")
+
+    listing = command("list", "_list", "the converters, tasks and recipes there are")
+    listing.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    demo = command("demo", "_demo", "the main job on a generated world: five raw releases, shards, pictures")
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="a new folder (default: demo)")
+    demo.add_argument("--clips", type=int, default=8, metavar="N", help="clips per dataset (8)")
+    demo.add_argument("--workers", type=_workers, metavar="N", help="as for build")
+    return parser
+
+
+def _workers(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("is 0 or more")
+    return number
+
+
+# --------------------------------------------------------------------------------------------- the commands
+
+
+def _build(args: argparse.Namespace) -> int:
+    from pipelines.build import build
+    from pipelines.counts import print_counts
+    from pipelines.progress import Progress
+    from pipelines.recipe import load_recipe
+    from pipelines.report import write_report
+
+    recipe = load_recipe(args.recipe, args.changes)
+    out = args.out or (str(args.recipe.parent / recipe.out) if recipe.out else recipe.name)
+    if "://" in out:
+        raise RecipeError(f"--out {out}: this version writes to local disk only; build there and copy the folder")
+    built = build(recipe, Path(out), workers=args.workers, address=args.address, progress=Progress())
+    write_report(built)
+    print_counts(built.outcomes, Console())
+    print(f"corpus {built.corpus}\nreport {built.corpus / 'report.html'}")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from pipelines.verifying import run_verify
+
+    return run_verify(_corpus(args.corpus), args.json)
+
+
+def _stats(args: argparse.Namespace) -> int:
+    from pipelines.stats import run_stats
+
+    return run_stats(_corpus(args.corpus), args.json)
+
+
+def _show(args: argparse.Namespace) -> int:
+    from pipelines.show import run_show
+
+    return run_show(_corpus(args.corpus), args.sample_key, args.png, args.json)
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from pipelines.preview import write_preview
+
+    page = write_preview(_corpus(args.corpus), args.out, args.samples)
+    print(f"open {page}")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from pipelines.listing import run_list
+
+    return run_list(args.json)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from pipelines.demo import run_demo
+
+    return run_demo(args.out, args.clips, args.workers)
+
+
+def _corpus(path: Path) -> Path:
+    if not path.exists() and "://" not in str(path):
+        raise RecipeError(f"{path} does not exist; name the folder of a built corpus")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""The plan of a build: every item of every entry, which of them are taken, and the chunks of work they make.
+
+Scanning reads the annotation files only. What a worker will need of them is spooled to disk as it is found, so the
+driver keeps a few words per item in memory however large the releases are.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from converters.base import Item, RawClip
+from pipelines.recipe import Entry, Recipe
+from shards.manifest import InputFile
+from shards.skips import Skipped
+
+CHUNK_ITEMS: Final = 256
+CHUNK_BYTES: Final = 8 << 20
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A spooled piece of a clip: where it lies, and the numbers of its items within the entry."""
+
+    offset: int
+    size: int
+    first: int
+    count: int
+
+
+@dataclass(slots=True)
+class EntryPlan:
+    """What the scan of one entry found, after the choice: items = planned + skipped."""
+
+    entry: Entry
+    inputs: list[InputFile]
+    items: int
+    skipped: list[Skipped]
+    clips: dict[str, list[Fragment]]
+    chosen: bytearray
+    spool: Path
+    planned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Work for one task: some clips of one entry. ``payload`` is the JSON of their raw annotation."""
+
+    entry: Entry
+    seed: int
+    wordings: int
+    payload: bytes
+
+    def digest(self, code: str) -> str:
+        """Names the chunk's output by all that decides it, but for the media (see ``pipelines.chunk``)."""
+        parts = [code, str(self.entry), str(self.seed), str(self.wordings)]
+        return hashlib.sha256("\0".join(parts).encode("utf-8") + b"\0" + self.payload).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class Plan:
+    entries: list[EntryPlan] = field(default_factory=list)
+
+    @property
+    def planned(self) -> int:
+        return sum(entry.planned for entry in self.entries)
+
+
+def make_plan(recipe: Recipe, spool: Path, tell: Callable[[Entry, int], None] = lambda entry, items: None) -> Plan:
+    """Scan every entry in order and decide about every item. ``tell`` hears of the items found so far."""
+    spool.mkdir(parents=True, exist_ok=True)
+    plan = Plan()
+    seen: dict[bytes, bytes] = {}
+    for entry in recipe.entries:
+        scan = _Scan(entry, spool / f"{entry.name}.spool")
+        scan.run(tell)
+        plan.entries.append(scan.decide(recipe.seed, seen))
+    return plan
+
+
+class _Scan:
+    """One pass over an entry's annotation files."""
+
+    def __init__(self, entry: Entry, spool: Path) -> None:
+        self.entry, self.spool = entry, spool
+        self.keys: list[str] = []
+        self.says: list[bytes | None] = []  # None: already skipped by the scan
+        self.broken: dict[int, Skipped] = {}
+        self.clips: dict[str, list[Fragment]] = {}
+        self.inputs: list[InputFile] = []
+
+    def run(self, tell: Callable[[Entry, int], None]) -> None:
+        converter = self.entry.open()
+        with self.spool.open("wb") as file:
+            offset = 0
+            for found in converter.scan():
+                if isinstance(found, Skipped):
+                    self.broken[len(self.keys)] = found
+                    self._add(found.key, None)
+                    continue
+                data = _spooled(found)
+                self.clips.setdefault(found.id, []).append(
+                    Fragment(offset, len(data), len(self.keys), len(found.items))
+                )
+                offset += file.write(data)
+                for item in found.items:
+                    self._add(item.key, _fingerprint(item))
+                if len(self.keys) % 1000 < len(found.items):
+                    tell(self.entry, len(self.keys))
+        tell(self.entry, len(self.keys))
+        self.inputs = converter.files.inputs
+
+    def _add(self, key: str, says: bytes | None) -> None:
+        self.keys.append(key)
+        self.says.append(says)
+
+    def decide(self, seed: int, seen: dict[bytes, bytes]) -> EntryPlan:
+        """Take, then first come first served: a key that was ``seen`` before is a duplicate or a conflict."""
+        taken = _take(self.keys, self.entry.take, seed)
+        chosen = bytearray(len(self.keys))
+        skipped: list[Skipped] = []
+        for number in taken:
+            key, says = self.keys[number], self.says[number]
+            if says is None:
+                skipped.append(self.broken[number])
+                continue
+            digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16]
+            before = seen.setdefault(digest, says)
+            if before is not says:
+                reason = "duplicate" if before == says else "key_conflict"
+                skipped.append(Skipped(key, reason, "the first item with this key was kept"))
+                continue
+            chosen[number] = 1
+        clips = {
+            id: kept
+            for id, fragments in self.clips.items()
+            if (kept := [f for f in fragments if any(chosen[f.first : f.first + f.count])])
+        }
+        return EntryPlan(self.entry, self.inputs, len(taken), skipped, clips, chosen, self.spool, sum(chosen))
+
+
+def _take(keys: list[str], take: int | None, seed: int) -> list[int] | range:
+    """The numbers of the items with the smallest sha256(seed/key), in the order of the release."""
+    if take is None or take >= len(keys):
+        return range(len(keys))
+    ranks = [hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogatepass")).digest() for key in keys]
+    return sorted(sorted(range(len(keys)), key=lambda number: (ranks[number], number))[:take])
+
+
+def _fingerprint(item: Item) -> bytes:
+    return hashlib.sha256(json.dumps(item.raw, sort_keys=True).encode("ascii")).digest()[:16]
+
+
+def _spooled(clip: RawClip) -> bytes:
+    raw = {"items": [[item.key, item.raw] for item in clip.items], "shared": dict(clip.shared)}
+    return json.dumps(raw, separators=(",", ":")).encode("ascii")
+
+
+# ------------------------------------------------------------------------------------------------- chunks
+
+
+def chunks_of(plan: Plan, recipe: Recipe) -> Iterator[tuple[Chunk, int]]:
+    """The work of the plan, with the number of items in each chunk; read from the spool as it is asked for."""
+    for entry in plan.entries:
+        with entry.spool.open("rb") as file:
+            for clips in _groups(entry):
+                payload = json.dumps(
+                    [_merged(id, fragments, entry.chosen, file) for id, fragments in clips], separators=(",", ":")
+                ).encode("ascii")
+                count = sum(sum(entry.chosen[f.first : f.first + f.count]) for _, fragments in clips for f in fragments)
+                yield Chunk(entry.entry, recipe.seed, recipe.wordings, payload), count
+
+
+def _groups(entry: EntryPlan) -> Iterator[list[tuple[str, list[Fragment]]]]:
+    """Clips in order, as many at a time as make a task of a few seconds."""
+    group: list[tuple[str, list[Fragment]]] = []
+    items = size = 0
+    for id, fragments in entry.clips.items():
+        group.append((id, fragments))
+        items += sum(fragment.count for fragment in fragments)
+        size += sum(fragment.size for fragment in fragments)
+        if items >= CHUNK_ITEMS or size >= CHUNK_BYTES or len(group) >= CHUNK_CLIPS:
+            yield group
+            group, items, size = [], 0, 0
+    if group:
+        yield group
+
+
+CHUNK_CLIPS: Final = 16
+"""A clip's media is decoded once to probe it: a fraction of a second to some seconds each."""
+
+
+def _merged(id: str, fragments: list[Fragment], chosen: bytearray, file: Any) -> Json:
+    items: list[Json] = []
+    shared: dict[str, Json] = {}
+    for fragment in fragments:
+        file.seek(fragment.offset)
+        raw = json.loads(file.read(fragment.size))
+        items += [item for i, item in enumerate(raw["items"]) if chosen[fragment.first + i]]
+        shared |= raw["shared"]
+    return {"id": id, "items": items, "shared": shared}
+
+
+def raw_clips(payload: bytes) -> Iterator[RawClip]:
+    """The clips of a chunk, as ``scan`` stated them."""
+    for raw in json.loads(payload):
+        yield RawClip(raw["id"], tuple(Item(key, item) for key, item in raw["items"]), raw["shared"])
