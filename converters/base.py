@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeGuard
 
 from converters.clip_table import ClipTable
 from converters.raw_files import RawFiles
@@ -76,14 +76,16 @@ class RawClip:
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """Media of a clip: a video, path relative to the root."""
+    """Media of a clip: a video. ``folder`` is of the layout (relative to the root) or named by an option, ``path`` is
+    what the annotation says: it may not lead out of the folder."""
 
+    folder: str
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class StillFile:
-    """Media of a clip: an image in ``folder``, which the layout or an option names (relative to the root)."""
+    """Media of a clip: an image; ``folder`` and ``path`` as for a video."""
 
     folder: str
     path: str
@@ -91,9 +93,10 @@ class StillFile:
 
 @dataclass(frozen=True, slots=True)
 class FrameFolder:
-    """Media of a clip: a folder and the names of its frames, in frame order."""
+    """Media of a clip: a folder of frames, and their names in frame order; ``folder`` and ``path`` as for a video."""
 
     folder: str
+    path: str
     names: tuple[str, ...]
 
 
@@ -166,11 +169,11 @@ def some_words(text: Any, what: str) -> str:
     return found
 
 
-def is_int(value: Any) -> bool:
+def is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

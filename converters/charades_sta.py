@@ -41,7 +41,7 @@ class CharadesSTA(Converter):
                 yield RawClip(video, (Item(self.key(video, digest), stripped),))
 
     def media(self, raw: RawClip) -> MediaRef:
-        return VideoFile(f"{VIDEOS}/{raw.id}.mp4")
+        return VideoFile(VIDEOS, f"{raw.id}.mp4")
 
     def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
         times, separator, sentence = item.raw.partition("##")

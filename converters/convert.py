@@ -4,8 +4,9 @@ Pure: the same raw clip and the same files give the same record, in any process.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from converters.base import Converter, FrameFolder, Item, MediaRef, RawClip, StillFile, VideoFile
+from converters.base import Converter, FrameFolder, Item, MediaRef, RawClip, VideoFile
 from converters.clip_table import ClipTable
 from converters.raw_files import existing, inside
 from shards import media as probing
@@ -79,15 +80,16 @@ def _media(converter: Converter, raw: RawClip) -> tuple[Clip, Media | None]:
 def _open(converter: Converter, ref: MediaRef) -> tuple[Clip, Media | None]:
     if ref is None:
         return Clip("none", "", 0, 0, 0, None, None), None
+    place = inside(converter.root / ref.folder, ref.path)
+    source = ref.path if Path(ref.folder).is_absolute() else f"{ref.folder}/{ref.path}"
     if isinstance(ref, FrameFolder):
-        folder = inside(converter.root, ref.folder)
-        paths = [existing(inside(folder, name)) for name in ref.names]
+        paths = [existing(inside(place, name)) for name in ref.names]
         if not paths:
-            raise SkipItem("missing_media", f"{ref.folder} holds no frames")
-        return _clip(probing.probe_frames(paths), ref.folder), frame_zip(paths)
-    path = existing(inside(converter.root / ref.folder if isinstance(ref, StillFile) else converter.root, ref.path))
+            raise SkipItem("missing_media", f"{source} holds no frames")
+        return _clip(probing.probe_frames(paths), source), frame_zip(paths)
+    path = existing(place)
     found = probing.probe_video(path) if isinstance(ref, VideoFile) else probing.probe_still(path)
-    return _clip(found, ref.path), MediaFile(path, path.suffix.lower(), path.stat().st_size)
+    return _clip(found, source), MediaFile(path, path.suffix.lower(), path.stat().st_size)
 
 
 def _clip(found: probing.Probe, source: str) -> Clip:

@@ -15,7 +15,7 @@ number here and text there; expressions have capitals, double and trailing space
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from converters.base import Converter, FrameFolder, Item, MediaRef, RawClip, is_int, some_words
 from converters.clip_table import ClipTable
@@ -58,7 +58,7 @@ class MeViS(Converter):
 
     def media(self, raw: RawClip) -> MediaRef:
         names = tuple(f"{name}.jpg" for name in raw.shared["frames"])
-        return FrameFolder(f"{self.split}/JPEGImages/{raw.id}", names)
+        return FrameFolder(f"{self.split}/JPEGImages", raw.id, names)
 
     def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
         if not isinstance(item.raw, dict):
@@ -99,5 +99,5 @@ def _anno_ids(raw: Any) -> list[int | str] | None:
     return ids
 
 
-def _is_texts(value: Any) -> bool:
+def _is_texts(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)

@@ -23,6 +23,7 @@ from shards.record import Clip, Sample, Source
 from shards.rle import from_coco
 from shards.skips import SkipItem, Skipped
 
+SPLIT_BY = "whose split of the images"
 IMAGES = "images/mscoco/images/train2014"
 
 
@@ -35,7 +36,7 @@ class RefCOCO(Converter):
     splits = ("train", "val", "testA", "testB", "test")
     folder: ClassVar[str] = "refcoco"
     options: ClassVar[Mapping[str, Option]] = {
-        "split_by": Option("whose split of the images", ("unc", "google")),
+        "split_by": Option(SPLIT_BY, ("unc", "google")),
         "images": Option(f"another image folder than {IMAGES}"),
     }
 
@@ -115,9 +116,7 @@ class RefCOCOPlus(RefCOCO):
     name = "refcoco_plus"
     title = "RefCOCO+: referring expressions without words of place"
     folder = "refcoco+"
-    options: ClassVar[Mapping[str, Option]] = RefCOCO.options | {
-        "split_by": Option("whose split of the images", ("unc",))
-    }
+    options: ClassVar[Mapping[str, Option]] = {**RefCOCO.options, "split_by": Option(SPLIT_BY, ("unc",))}
 
 
 class RefCOCOg(RefCOCO):
@@ -127,9 +126,7 @@ class RefCOCOg(RefCOCO):
         "Mao et al., Generation and Comprehension of Unambiguous Object Descriptions, CVPR 2016, arXiv:1511.02283"
     )
     folder = "refcocog"
-    options: ClassVar[Mapping[str, Option]] = RefCOCO.options | {
-        "split_by": Option("whose split of the images", ("umd", "google"))
-    }
+    options: ClassVar[Mapping[str, Option]] = {**RefCOCO.options, "split_by": Option(SPLIT_BY, ("umd", "google"))}
 
 
 def _by_id(rows: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ may come without its list; some copies drop ``videos/`` from the paths; containe
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from converters.base import (
@@ -115,15 +116,15 @@ class VideoRefer(Converter):
                 yield RawClip(element["video"], (Item(key, raw),), {"videos": part.videos})
 
     def media(self, raw: RawClip) -> MediaRef:
-        path = f"{raw.shared['videos']}/{raw.id}"
-        there = inside(self.root, path)
-        if not there.exists() and inside(self.root, f"{raw.shared['videos']}/videos/{raw.id}").exists():
-            path = f"{raw.shared['videos']}/videos/{raw.id}"
-            there = self.root / path
-        if there.is_dir():
-            names = sorted(file.name for file in there.iterdir() if file.suffix.lower() in STILL_SUFFIXES)
-            return FrameFolder(path, tuple(names))
-        return VideoFile(path)
+        videos = raw.shared["videos"]
+        place = inside(self.root / videos, raw.id)
+        if not _exists(place) and _exists(self.root / videos / "videos" / raw.id):
+            videos = f"{videos}/videos"  # a copy whose paths lack the folder
+            place = self.root / videos / raw.id
+        if place.is_dir():
+            names = sorted(file.name for file in place.iterdir() if file.suffix.lower() in STILL_SUFFIXES)
+            return FrameFolder(videos, raw.id, tuple(names))
+        return VideoFile(videos, raw.id)
 
     def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
         element, subset = item.raw["element"], tuple(item.raw["subset"])
@@ -149,6 +150,13 @@ class VideoRefer(Converter):
             tags=subset + talk.tags,
             source=Source(item.raw["part"], str(element["id"])),
         )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system
+        return False
 
 
 # ------------------------------------------------------------------------------------------------ the words

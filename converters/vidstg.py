@@ -25,11 +25,12 @@ from typing import Any, ClassVar
 
 from converters.base import Converter, Item, MediaRef, Option, RawClip, VideoFile, is_int, is_number, some_words
 from converters.clip_table import ClipTable
-from converters.raw_files import DatasetError
+from converters.raw_files import DatasetError, inside
 from converters.spans import seconds_at, span_in_clip
 from shards.record import Box, Clip, Sample, Source, Span
 from shards.skips import SkipItem, Skipped
 
+VIDEOS = "vidor/video"
 FORMS = {"captions": "declarative", "questions": "interrogative"}
 VIDOR_FOLDER = {"train": "training", "val": "training", "test": "validation"}
 
@@ -58,7 +59,7 @@ class VidSTG(Converter):
         entries = self.files.json(file)
         if not isinstance(entries, list):
             raise self.files.unreadable(file, "is not a list of entries")
-        videos = _paths_by_id(self.root, "vidor/video/*/*.mp4")
+        videos = _paths_by_id(self.root, f"{VIDEOS}/*/*.mp4")
         tracks = _paths_by_id(self.root, f"vidor/annotation/{VIDOR_FOLDER[self.split]}/*/*.json")
         for position, entry in enumerate(entries):
             vid = entry.get("vid") if isinstance(entry, dict) else None
@@ -78,9 +79,9 @@ class VidSTG(Converter):
                 continue
             queries = entry.get(field, [])
             for number, query in enumerate(queries if isinstance(queries, list) else [queries]):
-                if not all(isinstance(part, dict) for part in (relation, truth, segment, query)):
+                if not isinstance(relation, dict) or not isinstance(query, dict):
                     key = self.key(vid, f"@{position}-{field}-{number}")
-                    yield Skipped(key, "malformed", "the entry lacks its relation, temporal_gt or used_segment")
+                    yield Skipped(key, "malformed", "the entry has no used_relation, or a query is not an object")
                     continue
                 digest = hashlib.sha256(_identity(relation, query).encode("utf-8", "surrogatepass")).hexdigest()[:8]
                 size = [entry.get("width"), entry.get("height")]
@@ -88,9 +89,10 @@ class VidSTG(Converter):
                 yield Item(self.key(vid, digest), raw)
 
     def media(self, raw: RawClip) -> MediaRef:
+        inside(self.root / VIDEOS, raw.id)  # an id that climbs out is not merely absent
         if raw.shared["video"] is None:
-            raise SkipItem("missing_media", f"vidor/video/<group>/{raw.id}.mp4 is not there")
-        return VideoFile(raw.shared["video"])
+            raise SkipItem("missing_media", f"{VIDEOS}/<group>/{raw.id}.mp4 is not there")
+        return VideoFile(VIDEOS, raw.shared["video"].removeprefix(f"{VIDEOS}/"))
 
     def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
         query = item.raw["query"]
@@ -157,17 +159,21 @@ def _paths_by_id(root: Path, pattern: str) -> dict[str, str]:
     return found
 
 
-def _frames(interval: dict[str, Any]) -> tuple[int, int]:
-    begin, end = interval.get("begin_fid"), interval.get("end_fid")
-    for value in (begin, end):
-        if not is_number(value):
-            raise SkipItem("malformed", f"{value!r} is not a frame number")
-        if not math.isfinite(value) or value != int(value) or value < 0:  # pyright: ignore
-            raise SkipItem("bad_span", f"{value} is not a frame of the clip")
-    return int(begin), int(end)  # pyright: ignore
+def _frames(interval: Any) -> tuple[int, int]:
+    if not isinstance(interval, dict):
+        raise SkipItem("malformed", f"temporal_gt or used_segment is {interval!r}, not an interval of frames")
+    return _frame(interval.get("begin_fid")), _frame(interval.get("end_fid"))
 
 
-def _window(segment: dict[str, Any], clip: Clip) -> Span | None:
+def _frame(value: Any) -> int:
+    if not is_number(value):
+        raise SkipItem("malformed", f"{value!r} is not a frame number")
+    if not math.isfinite(value) or value != int(value) or value < 0:
+        raise SkipItem("bad_span", f"{value} is not a frame of the clip")
+    return int(value)
+
+
+def _window(segment: Any, clip: Clip) -> Span | None:
     """The used segment in seconds, its inclusive end made exclusive; None where it is the whole clip."""
     begin, last = _frames(segment)
     window = span_in_clip(seconds_at(begin, clip), seconds_at(last + 1, clip), clip)
@@ -192,9 +198,10 @@ def _box_of(target: int, boxes: Any, clip: Clip) -> Box | None:
 def _box(bbox: Any, clip: Clip) -> Box | None:
     """The part of the box inside the frame; None where nothing of it is."""
     sides = [bbox.get(name) for name in ("xmin", "ymin", "xmax", "ymax")] if isinstance(bbox, dict) else []
-    if len(sides) != 4 or not all(is_number(side) and math.isfinite(side) for side in sides):  # pyright: ignore
+    numbers = [float(side) for side in sides if is_number(side) and math.isfinite(side)]
+    if len(numbers) != 4:
         raise SkipItem("bad_box", f"{bbox!r} is not a box of four numbers")
-    x1, y1, x2, y2 = (float(side) for side in sides)  # pyright: ignore
+    x1, y1, x2, y2 = numbers
     if x1 > x2 or y1 > y2:
         raise SkipItem("bad_box", f"{[x1, y1, x2, y2]} is not in order")
     x1, x2 = max(x1, 0.0), min(x2, float(clip.width))
