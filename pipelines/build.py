@@ -1,5 +1,6 @@
 """The build: plan → chunks → shards → indexes → manifest, which is published last and all at once."""
 
+import fcntl
 import functools
 import hashlib
 import importlib.util
@@ -10,6 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,7 +107,7 @@ def build(
     work = out / WORK
     _claim(out)
     clock = _Clock()
-    with _lock(out):
+    with lock(out):
         executor: Executor | None = None
         try:
             with progress.stage("scan", None) as bar:
@@ -141,27 +143,20 @@ def _claim(out: Path) -> None:
     (out / WORK).mkdir(parents=True, exist_ok=True)
 
 
-class _lock:
+@contextmanager
+def lock(out: Path) -> Iterator[None]:
     """Only one build at a time in one place: an advisory lock that dies with its process."""
-
-    def __init__(self, out: Path) -> None:
-        self.path = out / LOCK
-
-    def __enter__(self) -> None:
-        import fcntl
-
-        self.file = self.path.open("w")
+    path = out / LOCK
+    with path.open("w") as file:
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.file.close()
-            raise RecipeError(
-                f"another build is at work in {self.path.parent}; wait for it or choose another --out"
-            ) from None
-
-    def __exit__(self, *_: object) -> None:
-        self.path.unlink(missing_ok=True)
-        self.file.close()
+            words = f"another build is at work in {out}; wait for it or choose another --out"
+            raise RecipeError(words) from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 class _Clock:
@@ -354,5 +349,9 @@ def _commit() -> str | None:
     here = Path(__file__).parent.parent
     if not (here / ".git").exists():
         return None
-    found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    ask = ["git", "-C", str(here), "rev-parse", "--verify", "--quiet", "HEAD"]
+    try:
+        found = subprocess.run(ask, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
     return found.stdout.strip() or None

@@ -18,11 +18,11 @@ from converters.convert import Converted, convert_clip
 from pipelines.plan import Chunk, raw_clips
 from shards.frame_zip import FrameZip
 from shards.manifest import InputFile
-from shards.record import Record, to_json
+from shards.record import Record, Sample, to_json
 from shards.skips import Skipped
 from shards.validate import record_problems, sample_problems
 from shards.writer import Media, MediaFile, record_size, write_atomically
-from templates import render
+from templates import TemplateError, render
 
 MENDABLE: Final = ("missing_media", "bad_media", "missing_annotation")
 """Skips that go away when a file is fetched again: a chunk with one is converted anew by the next run."""
@@ -87,17 +87,13 @@ def _rendered(found: Converted, chunk: Chunk) -> Converted:
     if found.record is None:
         return found
     record, skipped = found.record, list(found.skipped)
-    samples = []
+    samples: list[Sample] = []
     for sample in record.samples:
-        try:
-            full = render(sample, record.clip, seed=chunk.seed, wordings=chunk.wordings, tubes=record.tubes)
-            problems = sample_problems(record, full)
-        except ValueError as error:
-            problems = [f"{sample.key}: {error}"]
-        if problems:
-            skipped.append(Skipped(sample.key, "invalid", problems[0].removeprefix(f"{sample.key}: ")))
-        else:
+        full = _with_turns(record, sample, chunk)
+        if isinstance(full, Sample):
             samples.append(full)
+        else:
+            skipped.append(full)
     record = replace(record, samples=tuple(samples))
     if not samples:
         return Converted(None, None, tuple(skipped))
@@ -106,6 +102,15 @@ def _rendered(found: Converted, chunk: Chunk) -> Converted:
         skipped += [Skipped(sample.key, "invalid", problems[0]) for sample in samples]
         return Converted(None, None, tuple(skipped))
     return Converted(record, found.media, tuple(skipped))
+
+
+def _with_turns(record: Record, sample: Sample, chunk: Chunk) -> Sample | Skipped:
+    try:
+        full = render(sample, record.clip, seed=chunk.seed, wordings=chunk.wordings, tubes=record.tubes)
+    except TemplateError as error:
+        return Skipped(sample.key, "invalid", str(error).removeprefix(f"{sample.key}: "))
+    problems = sample_problems(record, full)
+    return Skipped(sample.key, "invalid", problems[0].removeprefix(f"{sample.key}: ")) if problems else full
 
 
 def without_unused(record: Record) -> Record:

@@ -38,10 +38,10 @@ class OnRay:
     def __init__(self, workers: int | None, address: str | None) -> None:
         import ray
 
-        self.ray = ray
+        self.ray: Any = ray
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
         else:
             here = Path(__file__).parent.parent
             modules = [str(here / package) for package in PACKAGES]

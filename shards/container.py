@@ -104,8 +104,9 @@ def _walk_matroska(stream: BinaryIO, size: int, name: str) -> None:
     _walk_elements(stream, start, size if segment is None else start + segment, name)
 
 
-def _walk_elements(stream: BinaryIO, start: int, end: int, name: str) -> bool:
-    """Step from element to element up to ``end``, into clusters too; False where a size is unknown (live streams).
+def _walk_elements(stream: BinaryIO, start: int, end: int, name: str, inside: bool = False) -> bool:
+    """Step from element to element up to ``end``, into clusters too unless ``inside`` one; False where a size is
+    unknown (live streams).
 
     FFmpeg skips damaged elements in silence, and with them frames: so each must end where its parent allows.
     """
@@ -119,7 +120,7 @@ def _walk_elements(stream: BinaryIO, start: int, end: int, name: str) -> bool:
         body = stream.tell()
         if length is None or body + length > end:
             raise MediaError(f"{name} is truncated or corrupt: no element fits at byte {at}; fetch it again")
-        if ident == CLUSTER and not _walk_elements(stream, body, body + length, name):
+        if ident == CLUSTER and not inside and not _walk_elements(stream, body, body + length, name, inside=True):
             return False
         at = body + length
     return True

@@ -71,10 +71,15 @@ def frame_spans(media: bytes | memoryview) -> list[tuple[int, int]]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(media)) as archive:
-            members = sorted(archive.infolist(), key=lambda member: member.filename)
+            members = sorted(archive.infolist(), key=lambda member: _by_index(member.filename))
             return [(_content_offset(media, member), member.file_size) for member in members]
     except (zipfile.BadZipFile, IndexError, RuntimeError) as error:
         raise ValueError(f"not a zip of frames: {error}") from None
+
+
+def _by_index(name: str) -> tuple[int, str]:
+    """Sorts 99999.jpg before 100000.jpg."""
+    return len(name.partition(".")[0]), name
 
 
 def _content_offset(media: bytes | memoryview, member: zipfile.ZipInfo) -> int:

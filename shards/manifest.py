@@ -11,6 +11,7 @@ from shards.writer import CHUNK, write_atomically
 
 MANIFEST_FILE: Final = "manifest.json"
 SKIPPED_FILE: Final = "skipped.jsonl"
+SKIPPED_FIELDS: Final = ("key", "entry", "reason", "detail")
 
 
 class CorpusError(ValueError):
@@ -44,14 +45,14 @@ def read_manifest(corpus: Path) -> dict[str, Any]:
     path = corpus / MANIFEST_FILE
     try:
         manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         remedy = "build it to its end, or correct the path" if corpus.is_dir() else "correct the path"
         raise CorpusError(f"{path} does not exist, so {corpus} is not a finished corpus: {remedy}") from None
-    except (ValueError, OSError) as error:
-        raise CorpusError(f"{path} is not a manifest: {error}") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise CorpusError(f"{path} is not a manifest: {error}; build the corpus again") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:
         found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise CorpusError(f"{path} has format {found!r}, this version reads {FORMAT_VERSION}")
+        raise CorpusError(f"{path} has format {found!r}, this version reads {FORMAT_VERSION}; build the corpus again")
     missing = {"name", "entries", "shards", "files", "totals"} - manifest.keys()
     if missing:
         raise CorpusError(f"{path} lacks {', '.join(sorted(missing))}: build the corpus again")
@@ -59,9 +60,20 @@ def read_manifest(corpus: Path) -> dict[str, Any]:
 
 
 def read_skipped(corpus: Path) -> list[dict[str, str]]:
-    """The lines of ``skipped.jsonl``: key, entry, reason, detail."""
+    """The lines of ``skipped.jsonl``: key, entry, reason, detail. Raises CorpusError naming file and line."""
     path = corpus / SKIPPED_FILE
     try:
-        return [json.loads(line) for line in path.read_bytes().splitlines()]
-    except (ValueError, OSError) as error:
-        raise CorpusError(f"{path} cannot be read: {error}") from None
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}; build the corpus again") from None
+    return [_skipped_line(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _skipped_line(text: bytes, place: str) -> dict[str, str]:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"{place} is not JSON: {error}; build the corpus again") from None
+    if not isinstance(line, dict) or not all(isinstance(line.get(name), str) for name in SKIPPED_FIELDS):
+        raise CorpusError(f"{place} has not the texts {', '.join(SKIPPED_FIELDS)}; build the corpus again")
+    return line

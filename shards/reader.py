@@ -80,7 +80,10 @@ class Corpus:
             raise KeyError(f"no sample {sample_key!r} in {self.root}") from None
         row = self.row(self.samples.column("record_key")[at].as_py())
         record = self.record(row)
-        return row, record, next(sample for sample in record.samples if sample.key == sample_key)
+        for sample in record.samples:
+            if sample.key == sample_key:
+                return row, record, sample
+        raise CorpusError(f"{self.root / SAMPLES_FILE} says that {record.key} holds {sample_key}, which it does not")
 
     # -------------------------------------------------------------------------------------------- by row
 
@@ -109,15 +112,14 @@ class Corpus:
         for frame in set(frames):
             if frame not in place:
                 raise MediaError(f"{record.key}: frame {frame} is not stored; the clip has {len(place)} frames")
-            data = self._files.read(shard, offsets[place[frame]], sizes[place[frame]])
+            data = self._files.read(shard, offsets[place[frame]], sizes[place[frame]], record.key)
             images[frame] = decode_image(data, f"{record.key}, frame {frame}")
         return [images[frame] for frame in frames]
 
     def _checked(self, row: int, member: str) -> bytes:
-        shard = self._cell("shard", row)
-        data = self._files.read(shard, self._cell(f"{member}_offset", row), self._cell(f"{member}_size", row))
+        shard, key = self._cell("shard", row), self._cell("record_key", row)
+        data = self._files.read(shard, self._cell(f"{member}_offset", row), self._cell(f"{member}_size", row), key)
         if zlib.crc32(data) != self._cell(f"{member}_crc32", row):
-            key = self._cell("record_key", row)
             raise CorpusError(f"{self.root / shard}: the {member} of {key} does not match its checksum; fetch it again")
         return data
 
@@ -132,7 +134,8 @@ class _OpenShards:
         self.root, self.lock = root, threading.Lock()
         self.open: OrderedDict[str, int] = OrderedDict()
 
-    def read(self, shard: str, offset: int, size: int) -> bytes:
+    def read(self, shard: str, offset: int, size: int, key: str) -> bytes:
+        """The ``size`` bytes at ``offset``; ``key`` is the record that an error is about."""
         with self.lock:
             fd = self._descriptor(shard)
             duplicate = os.dup(fd)  # another thread may close the original meanwhile
@@ -141,7 +144,7 @@ class _OpenShards:
         finally:
             os.close(duplicate)
         if len(data) != size:
-            raise CorpusError(f"{self.root / shard} ends early: {size} bytes wanted at {offset}, {len(data)} there")
+            raise CorpusError(f"{self.root / shard} ends early: {len(data)} of {size} bytes of {key}; fetch it again")
         return data
 
     def _descriptor(self, shard: str) -> int:

@@ -9,6 +9,7 @@ Standard library only: a GPU machine or a stranger can use this file alone.
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, get_args
@@ -37,6 +38,11 @@ Task = Literal[
 CLIP_KINDS: Final[tuple[str, ...]] = get_args(ClipKind)
 ROLES: Final[tuple[str, ...]] = get_args(Role)
 TASKS: Final[tuple[str, ...]] = get_args(Task)
+
+MAX_INT: Final = 2**31 - 1
+"""No size, frame or place is larger: the indexes hold them in 32 bits."""
+_FRAME_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -234,7 +240,8 @@ def from_json(text: bytes | str) -> Record:
     version does not know are ignored, so that later versions can add some; meaning is checked by ``validate``.
     """
     try:
-        raw = json.loads(text, parse_constant=_no_constant)
+        # Given bytes, json.loads would guess at UTF-16 and let surrogates and a byte order mark through.
+        raw = json.loads(text if isinstance(text, str) else text.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"a record is not strict UTF-8 JSON: {error}") from None
     return from_dict(raw)
@@ -288,19 +295,29 @@ def _kind(value: Any) -> str:
 def _str(value: Any, path: str) -> str:
     if not isinstance(value, str):
         raise FormatError(f"{path} is {_kind(value)}, not text")
+    if not value.isascii() and _LONE_SURROGATE.search(value):
+        raise FormatError(f"{path} holds half of a surrogate pair, which no UTF-8 can say")
     return value
 
 
 def _int(value: Any, path: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise FormatError(f"{path} is {_kind(value)}, not an integer")
+    if abs(value) > MAX_INT:
+        raise FormatError(f"{path} is an integer of more than 31 bits")
     return value
 
 
 def _float(value: Any, path: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise FormatError(f"{path} is {_kind(value)}, not a finite number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise FormatError(f"{path} is larger than any finite number")
+    return number
 
 
 def _tuple_of(parse: "Parser[T]") -> "Parser[tuple[T, ...]]":
@@ -329,7 +346,7 @@ def _by_frame(parse: "Parser[T]") -> "Parser[dict[int, T]]":
     def parse_all(value: Any, path: str) -> dict[int, T]:
         out: dict[int, T] = {}
         for name, item in _Fields(value, path).raw.items():
-            if not (name.isascii() and name.isdigit() and str(int(name)) == name):
+            if not _FRAME_INDEX.fullmatch(name):
                 raise FormatError(f"{path} has the key {name!r}, which is not a frame index")
             out[int(name)] = parse(item, f"{path}.{name}")
         return out

@@ -77,6 +77,8 @@ def _check_runs(runs: RunLengths, height: int, width: int) -> RunLengths:
         raise MaskError(f"a mask of {width}x{height} pixels is not allowed")
     if runs.min() < 0:
         raise MaskError("the RLE has a negative run")
+    if runs.max() > height * width:  # before the sum, which such runs could carry around 64 bits
+        raise MaskError(f"the RLE has a run of {int(runs.max())} pixels, the mask {width}x{height}")
     total = int(runs.sum())
     if total != height * width:
         raise MaskError(f"the RLE covers {total} pixels, not {width}x{height} = {height * width}")
@@ -189,8 +191,9 @@ def from_polygons(polygons: Sequence[Any], height: int, width: int) -> str:
     parts = [_polygon(part, height, width) for part in polygons]
     if not parts:
         raise MaskError("the segmentation has no polygon")
-    rles = coco.frPyObjects(parts, height, width)
-    return coco.merge(rles)["counts"].decode("ascii")
+    rasterise: Any = coco.frPyObjects  # its stub knows neither floats nor byte counts
+    merged: Any = coco.merge(rasterise(parts, height, width))
+    return merged["counts"].decode("ascii")
 
 
 def _polygon(part: Any, height: int, width: int) -> list[float]:

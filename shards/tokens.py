@@ -39,7 +39,7 @@ CHECKPOINT_SPELLING: Final[dict[str, str]] = {
 
 _ALL_SPELLINGS: Final = (*SPECIAL_TOKENS, *CHECKPOINT_SPELLING.values(), IMAGE, VIDEO)
 _SPELLING: Final = re.compile("|".join(re.escape(spelling) for spelling in _ALL_SPELLINGS))
-_TIME_TOKEN: Final = re.compile(r"<Temp-(0|[1-9]\d?)>")
+_TIME_TOKEN: Final = re.compile(r"<Temp-(0|[1-9][0-9]?)>")
 _ENTITY: Final = {"<": "&lt;", "[": "&#91;"}
 
 

@@ -46,7 +46,7 @@ def _record(record: Record) -> Iterator[str]:
 
 def _clip(clip: Clip) -> Iterator[str]:
     if clip.kind == "none":
-        if clip.width or clip.height or clip.num_frames or clip.fps is not None or clip.duration is not None:
+        if clip != Clip("none", clip.source, 0, 0, 0, None, None):
             yield "a clip of kind none has no size, frames, fps or duration"
         return
     if clip.width < 1 or clip.height < 1 or clip.num_frames < 1:
@@ -69,7 +69,7 @@ def _clip(clip: Clip) -> Iterator[str]:
 def _frame_lists(clip: Clip) -> Iterator[str]:
     times, stored = clip.frame_times, clip.stored_frames
     if times is not None and (
-        len(times) != clip.num_frames or times[0] != 0 or any(b <= a for a, b in pairwise(times))
+        len(times) != clip.num_frames or times[:1] != (0,) or any(b <= a for a, b in pairwise(times))
     ):
         yield "frame_times is not one ascending time per frame that starts at 0"
     if stored is not None and not (stored and _ascending(stored) and stored[0] >= 0 and stored[-1] < clip.num_frames):
@@ -198,7 +198,7 @@ def _placeholders(clip: Clip, sample: Sample, turns: Turns) -> Iterator[str]:
         if found.count(token) != attached:
             yield f"{found.count(token)} {token} for {attached} attachments"
     taus = taus_in(text)
-    if sample.spans and clip.duration is None:  # reported with the span
+    if any(_times(clip, sample)):  # reported; such spans have no tokens to compare with
         return
     window: Span = sample.window or (0.0, clip.duration or 0.0)
     expected = taus_of(sample.spans, window) if window[1] > window[0] else []

@@ -5,6 +5,7 @@ that both indexes, the manifest and ``skipped.jsonl`` say what the shards hold.
 """
 
 import hashlib
+import re
 import tarfile
 import zlib
 from collections import Counter
@@ -39,6 +40,7 @@ SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
     "frames": (".zip",),
     "none": (),
 }
+SHARD_PATH: Final = re.compile(r"shards/[A-Za-z0-9_-]+-[0-9]{5}-[0-9a-f]{8}\.tar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class _Verification:
         self._strangers({shard["path"] for shard in shards})
         self._files()
         self._indexes()
+        self._entries()
         self._counts()
         self.faults += [f"{key}: the key stands {n} times in the corpus" for key, n in self.keys.items() if n > 1]
         return Verified(len(shards), len(self.record_rows), len(self.sample_rows), self.bytes, tuple(self.faults))
@@ -87,6 +90,9 @@ class _Verification:
 
     def _shard(self, stated: dict[str, Any]) -> Iterator[str]:
         path = self.corpus / stated["path"]
+        if not SHARD_PATH.fullmatch(stated["path"]):
+            yield f"{path}: the name is not shards/<entry>-<nnnnn>-<8 hex digits>.tar"
+            return
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -135,6 +141,8 @@ class _Verification:
             return
         if record.key != key:
             yield f"{key}: the record inside calls itself {record.key}"
+        if not shard.startswith(f"shards/{record.entry}-"):
+            yield f"{key}: a record of entry {record.entry} stands in this shard"
         self.keys[record.key] += 1
         self.keys.update(sample.key for sample in record.samples)
         yield from record_problems(record)
@@ -168,8 +176,9 @@ class _Verification:
     # --------------------------------------------------------------------------- indexes, manifest, skips
 
     def _files(self) -> None:
-        for name, digest in self.manifest["files"].items():
-            path = self.corpus / name
+        stated = self.manifest["files"]
+        for name in (RECORDS_FILE, SAMPLES_FILE, SKIPPED_FILE):
+            path, digest = self.corpus / name, stated.get(name)
             if not path.is_file():
                 self.faults.append(f"{path}: is missing")
             elif sha256_of(path) != digest:
@@ -196,25 +205,43 @@ class _Verification:
         except CorpusError as error:
             self.faults.append(str(error))
             return
-        if skipped != sorted(skipped, key=lambda line: (line["entry"], line["key"])):
-            self.faults.append(f"{self.corpus / SKIPPED_FILE}: is not in order of entry, then key")
+        self._skipped(skipped)
         reasons = Counter((line["entry"], line["reason"]) for line in skipped)
         records = Counter(row["entry"] for row in self.record_rows)
         samples = Counter(row["entry"] for row in self.sample_rows)
         for entry in self.manifest["entries"]:
             name = entry["entry"]
             counted = {reason: n for (where, reason), n in sorted(reasons.items()) if where == name}
-            found = {"records": records[name], "samples": samples[name], "skipped": counted}
-            for field, value in found.items():
-                if entry[field] != value:
-                    self.faults.append(
-                        f"entry {name}: {field} is {entry[field]} in the manifest, {value} in the corpus"
-                    )
-            if entry["items"] != entry["samples"] + sum(entry["skipped"].values()):
-                self.faults.append(f"entry {name}: {entry['items']} items are not samples + skipped")
-        unknown = {line["reason"] for line in skipped} - REASONS.keys()
-        if unknown:
-            self.faults.append(f"{self.corpus / SKIPPED_FILE}: unknown reasons {sorted(unknown)}")
+            items = samples[name] + sum(counted.values())
+            found = {"items": items, "records": records[name], "samples": samples[name], "skipped": counted}
+            self._compare(f"entry {name}", entry, found)
+        totals = {"records": records.total(), "samples": samples.total(), "skipped": len(skipped), "bytes": self.bytes}
+        totals |= {"items": samples.total() + len(skipped), "shards": len(self.manifest["shards"])}
+        stated = self.manifest["totals"]
+        self._compare("totals", stated, {name: count for name, count in totals.items() if name in stated})
+
+    def _compare(self, what: str, stated: dict[str, Any], found: dict[str, Any]) -> None:
+        for field, value in found.items():
+            if stated[field] != value:
+                self.faults.append(f"{what}: {field} is {stated[field]} in the manifest, {value} in the corpus")
+
+    def _entries(self) -> None:
+        """Every record and every skipped line belongs to an entry of the manifest, which stands there once."""
+        entries = self.manifest["entries"]
+        names = Counter(entry["entry"] for entry in entries)
+        self.faults += [f"entry {name}: stands {n} times in the manifest" for name, n in names.items() if n > 1]
+        found = {(row["entry"], row["dataset"], row["split"]) for row in self.record_rows}
+        for entry, dataset, split in sorted(found - {(e["entry"], e["dataset"], e["split"]) for e in entries}):
+            self.faults.append(f"entry {entry}: its {dataset}, split {split} is not in the manifest")
+
+    def _skipped(self, skipped: list[dict[str, str]]) -> None:
+        path = self.corpus / SKIPPED_FILE
+        if skipped != sorted(skipped, key=lambda line: (line["entry"], line["key"])):
+            self.faults.append(f"{path}: is not in order of entry, then key")
+        if unknown := {line["reason"] for line in skipped} - REASONS.keys():
+            self.faults.append(f"{path}: unknown reasons {sorted(unknown)}")
+        if unknown := {line["entry"] for line in skipped} - {entry["entry"] for entry in self.manifest["entries"]}:
+            self.faults.append(f"{path}: unknown entries {sorted(unknown)}")
 
 
 def _tar_members(data: bytes) -> Iterator[tuple[str, int, int]]:

@@ -11,23 +11,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
-from shards.frame_zip import MediaChanged
+from shards.frame_zip import FrameZip, MediaChanged
 
 BLOCK: Final = 512
 CHUNK: Final = 1 << 20
-
-
-class Media(Protocol):
-    """The media member of a record: its suffix, its size, its bytes, and where the frames lie within."""
-
-    suffix: str
-    size: int
-
-    def chunks(self) -> Iterator[bytes]: ...
-
-    def frames(self) -> tuple[list[int], list[int]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +40,10 @@ class MediaFile:
 
     def frames(self) -> tuple[list[int], list[int]]:
         return [], []
+
+
+Media = MediaFile | FrameZip
+"""The media member of a record: its suffix, its size, its bytes, and where the frames lie within."""
 
 
 @dataclass(frozen=True, slots=True)
