@@ -121,6 +121,19 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--out", type=Path, required=True, metavar="DIR")
     preview.add_argument("--samples", type=int, default=60, metavar="N", help="how many, spread over entries (60)")
 
+    draws = command(
+        "draws",
+        "_draws",
+        "what the stream of a train recipe will deliver",
+        "One line per draw: step, record key, sample keys, repetition. Only the indexes are read.",
+    )
+    draws.add_argument("recipe", type=Path, metavar="TRAIN.toml")
+    draws.add_argument("--epoch", type=int, default=0, metavar="E", help="counted from 0 (0)")
+    draws.add_argument("--steps", metavar="A:B", help="steps A ≤ k < B, either end open (all)")
+    draws.add_argument("--rank", type=int, default=0, metavar="R", help="the draws of this rank of --world (0)")
+    draws.add_argument("--world", type=int, default=1, metavar="N", help="number of ranks (1: all draws)")
+    draws.add_argument("--json", action="store_true", help="one JSON object per line")
+
     listing = command("list", "_list", "the converters, tasks and recipes there are")
     listing.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -183,6 +196,12 @@ def _preview(args: argparse.Namespace) -> int:
     page = write_preview(_corpus(args.corpus), args.out, args.samples)
     print(f"open {page}")
     return 0
+
+
+def _draws(args: argparse.Namespace) -> int:
+    from pipelines.draws import print_draws
+
+    return print_draws(args.recipe, args.epoch, args.steps, args.rank, args.world, args.json)
 
 
 def _list(args: argparse.Namespace) -> int:
