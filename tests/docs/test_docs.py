@@ -1,0 +1,123 @@
+"""What the documents say is run as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from converters.world import write_world
+from pipelines.cli import main
+from pipelines.demo import RECIPE
+from pipelines.recipe import load_recipe
+from shards.reader import Corpus
+from shards.rle import decode
+from shards.skips import REASONS
+
+HERE = Path(__file__).parents[2]
+BLOCK = re.compile(r"<!-- tested: tests/docs/test_docs.py -->\n```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def blocks(name: str) -> list[str]:
+    return [code for _, code in BLOCK.findall((HERE / "docs" / name).read_text())]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    write_world(folder / "raw", clips=2, datasets=["refer", "mevis"])
+    two = RECIPE.partition('[[dataset]]\nname = "videorefer-train"')[0]
+    (folder / "two.toml").write_text(two)
+    assert main(["build", str(folder / "two.toml"), "--out", str(folder / "c"), "--workers", "0"]) == 0
+    return folder / "c"
+
+
+@pytest.mark.parametrize("entry", ["refcoco-train", "mevis-train"])
+def test_the_script_of_the_format_page_draws_a_first_frame(corpus, tmp_path, entry):
+    (script,) = blocks("format.md")
+    assert len([line for line in script.splitlines() if line]) == 20
+    (tmp_path / "draw.py").write_text(script)
+    shard = next((corpus / "shards").glob(f"{entry}-*.tar"))
+    picture = tmp_path / "first.png"
+    # -I: neither the checkout nor anything of ours can be imported.
+    subprocess.run([sys.executable, "-I", str(tmp_path / "draw.py"), str(shard), str(picture)], check=True)
+    record = next(record for record, _ in Corpus.open(corpus) if record.entry == entry)
+    clip = record.clip
+    mask = decode(record.masklets[0].rles[0], clip.height, clip.width)
+    read = Corpus.open(corpus)
+    frame = read.frames(read.row(record.key), record, [0])[0]
+    drawn = Image.open(picture)
+    assert drawn.size == (clip.width, clip.height)
+    for y, x in [(y, x) for y in range(0, clip.height, 7) for x in range(0, clip.width, 7)]:
+        changed = drawn.getpixel((x, y)) != tuple(frame[y, x])
+        assert changed == bool(mask[y, x]) or tuple(frame[y, x])[1:] == (0, 0)
+
+
+def test_the_converter_of_the_page_works_as_written(tmp_path, monkeypatch, capsys):
+    converter, recipe = blocks("add-a-dataset.md")
+    assert len(converter.splitlines()) < 60
+    (tmp_path / "my_kitchen.py").write_text(converter)
+    (tmp_path / "kitchen.toml").write_text(f"[corpus]\nmax_skip_share = 0.5\nmax_missing_share = 0.5\n{recipe}")
+    videos = tmp_path / "kitchen" / "videos"
+    videos.mkdir(parents=True)
+    make_video(videos / "a.mp4")
+    (tmp_path / "kitchen" / "events.json").write_text(
+        '[{"id": 7, "clip": "a.mp4", "text": "someone opens the oven", "from": 0.5, "to": 1.0},'
+        ' {"id": 8, "clip": "a.mp4", "text": "too late", "from": 50, "to": 60},'
+        ' {"id": 9, "clip": "b.mp4", "text": "no video", "from": 0.5, "to": 1.0}]'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    out = str(tmp_path / "corpus")
+    assert main(["build", str(tmp_path / "kitchen.toml"), "--out", out, "--workers", "0"]) == 0
+    assert main(["verify", out]) == 0
+    assert main(["show", out, "kitchen/train/7"]) == 0
+    assert "someone opens the oven" in capsys.readouterr().out
+    skipped = (tmp_path / "corpus" / "skipped.jsonl").read_text()
+    assert "bad_span" in skipped
+    assert "missing_media" in skipped
+
+
+def make_video(path: Path) -> None:
+    write_world(path.parent / "world", clips=1, datasets=["charades_sta"])
+    video = next((path.parent / "world" / "charades_sta" / "Charades_v1_480").glob("*.mp4"))
+    video.rename(path)
+
+
+def test_the_table_of_reasons_is_the_vocabulary():
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", (HERE / "docs/format.md").read_text(), re.MULTILINE)
+    assert {name: words for name, words in rows if name in REASONS} == REASONS
+
+
+def test_the_recipes_of_the_documents_are_recipes(tmp_path):
+    text = (HERE / "docs/format.md").read_text()
+    recipe = next(code for code in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "[[dataset]]" in code)
+    (tmp_path / "raw" / "mevis").mkdir(parents=True)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "doc.toml").write_text(recipe)
+    assert load_recipe(tmp_path / "recipes" / "doc.toml").shard_size == 512 << 20
+
+
+def test_the_bundled_recipe_is_a_recipe(tmp_path):
+    for name in ("refer", "mevis", "videorefer", "charades_sta", "vidstg"):
+        (tmp_path / "raw" / name).mkdir(parents=True)
+    (tmp_path / "recipes" / "corpus").mkdir(parents=True)
+    copy = tmp_path / "recipes" / "corpus" / "five.toml"
+    copy.write_text((HERE / "recipes/corpus/five.toml").read_text())
+    recipe = load_recipe(copy)
+    assert [entry.converter for entry in recipe.entries][:4] == ["refcoco", "refcoco_plus", "refcocog", "mevis"]
+    assert recipe.max_skip_share == 0.01
+
+
+def test_ci_runs_what_the_readme_names():
+    readme, ci = (HERE / "README.md").read_text(), (HERE / ".ci/run").read_text()
+    for command in ("make check", "make test"):
+        assert command in readme
+        assert re.search(rf"^{command}$", ci, re.MULTILINE)
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    for page in [*HERE.glob("*.md"), *HERE.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
