@@ -122,6 +122,9 @@ def read_index(path: Path, schema: pa.Schema) -> pa.Table:
     Raises ValueError naming the file for a missing column or bytes that are no Parquet.
     """
     try:
+        if missing := set(schema.names) - set(pq.read_schema(path).names):
+            raise ValueError(f"it lacks the columns {', '.join(sorted(missing))}")
         return pq.read_table(path, columns=schema.names).cast(schema)
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not an index of this format: {error}") from None
+        words = str(error).partition("\n")[0]  # pyarrow adds whole schemas
+        raise ValueError(f"{path} is not an index of this format: {words}") from None

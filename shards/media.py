@@ -176,12 +176,13 @@ def _zip(media: Media, name: str) -> Iterator[zipfile.ZipFile]:
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
+        EOFError,  # a member that ends behind the zip
         OSError,
         ValueError,
         NotImplementedError,
         RuntimeError,
     ) as error:
-        raise MediaError(f"{name}: the zip of frames is corrupt: {error}") from None
+        raise MediaError(f"{name}: the zip of frames is corrupt: {str(error) or type(error).__name__}") from None
 
 
 def _members(archive: zipfile.ZipFile, name: str) -> dict[int, str]:
@@ -218,7 +219,7 @@ def _image(media: Media, name: str) -> Iterator[Image.Image]:
     except MediaError:
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on hostile bytes, SyntaxError included
-        raise MediaError(f"{name} is not a whole JPEG or PNG: {error or type(error).__name__}") from None
+        raise MediaError(f"{name} is not a whole JPEG or PNG: {str(error) or type(error).__name__}") from None
 
 
 def _upright_size(picture: Image.Image) -> tuple[int, int]:

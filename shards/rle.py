@@ -78,7 +78,7 @@ def _check_runs(runs: RunLengths, height: int, width: int) -> RunLengths:
     if runs.min() < 0:
         raise MaskError("the RLE has a negative run")
     if runs.max() > height * width:  # before the sum, which such runs could carry around 64 bits
-        raise MaskError(f"the RLE has a run of {int(runs.max())} pixels, the mask {width}x{height}")
+        raise MaskError(f"the RLE covers more than {width}x{height} pixels: one run alone has {int(runs.max())}")
     total = int(runs.sum())
     if total != height * width:
         raise MaskError(f"the RLE covers {total} pixels, not {width}x{height} = {height * width}")
@@ -172,8 +172,10 @@ def _from_rle(rle: dict[str, Any], height: int, width: int) -> str:
         check(counts, height, width)
         return counts
     if isinstance(counts, list) and counts and all(_is_int(run) for run in counts):
-        if max(counts) > MAX_PIXELS:
+        if max(counts) > MAX_PIXELS:  # before numpy, whose integers have 64 bits
             raise MaskError("the RLE has a run longer than any mask")
+        if min(counts) < 0:
+            raise MaskError("the RLE has a negative run")
         return _to_text(_check_runs(np.array(counts, np.int64), height, width).tolist())
     raise MaskError("the RLE's counts are neither text nor a list of integers")
 

@@ -89,6 +89,8 @@ def _opened(media: bytes | memoryview | Path, name: str) -> "Iterator[tuple[Inpu
                 stream = opened.streams.best("video")
                 if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
                     raise MediaError(f"{name} holds no video stream")
+                if stream.codec_context is None:
+                    raise MediaError(f"{name} does not decode: its codec is unknown")
                 stream.thread_type = "AUTO"
                 stream.codec_context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
                 yield opened, stream

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shards.container import check_bytes
 from shards.media import (
     MediaError,
     check_header,
@@ -212,6 +213,13 @@ def test_damaged_zips_are_refused() -> None:
             read_frames(clip, damaged, [0])
         with pytest.raises(MediaError):
             check_header("frames", damaged)
+    endless = bytearray(media)
+    entry = media.rindex(b"PK\x01\x02")
+    endless[entry + 20 : entry + 28] = (1 << 20).to_bytes(
+        4, "little"
+    ) * 2  # compressed and plain size of the last member
+    with pytest.raises(MediaError, match="corrupt: (EOFError|Overlapped)"):
+        check_header("frames", bytes(endless))
     spoiled = bytearray(media)
     spoiled[60:200] = bytes(140)
     with pytest.raises(MediaError):
@@ -246,6 +254,15 @@ def test_text_only_records_have_no_frames() -> None:
         read_frames(clip, b"", [0])
     with pytest.raises(MediaError, match="text only"):
         read_frames(clip, b"", [])
+
+
+def test_clusters_within_clusters_are_stepped_over_not_followed() -> None:
+    """Thousands of them must not exhaust the stack."""
+    element = b""
+    for _ in range(3000):
+        element = b"\x1f\x43\xb6\x75" + (1 << 56 | len(element)).to_bytes(8, "big") + element
+    media = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67" + (1 << 56 | len(element)).to_bytes(8, "big") + element
+    assert check_bytes(media, "clip.mkv") == "matroska"
 
 
 WITHOUT_DECODERS = """

@@ -1,5 +1,7 @@
 """Laws of the RLE codec: it agrees with pycocotools, hostile input never gets through."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ def test_a_bitmap_survives_and_reads_the_same_in_pycocotools(bitmap):
     assert (rle.decode(counts, *bitmap.shape) == bitmap).all()
     assert rle.area(counts) == bitmap.sum()
     assert rle.run_lengths(counts).sum() == bitmap.size
-    theirs = coco.encode(np.asfortranarray(bitmap, dtype=np.uint8))
+    theirs: Any = coco.encode(np.asfortranarray(bitmap, dtype=np.uint8))
     assert counts == theirs["counts"].decode()
     assert (coco.decode({"size": list(bitmap.shape), "counts": counts.encode()}) == bitmap).all()
 
@@ -72,8 +74,11 @@ def test_polygons_with_several_parts_are_one_object():
         ({"size": [10, 20], "counts": "\x7f\x7f"}, "does not use"),
         ({"size": [10, 20], "counts": "X"}, "middle of a number"),
         ({"size": [10, 20], "counts": [100, -100, 200]}, "negative"),
-        ({"size": [10, 20], "counts": [100, 99]}, "covers"),
+        ({"size": [10, 20], "counts": [100, 99]}, "covers 199 pixels"),
+        ({"size": [10, 20], "counts": [0, 100] * 2 + [1]}, "covers 201 pixels"),
+        ({"size": [10, 20], "counts": rle._to_text([1 << 58] * 64 + [200])}, "covers more"),  # 200, modulo 2**64
         ({"size": [10, 20], "counts": [1 << 70]}, "longer"),
+        ({"size": [10, 20], "counts": [-1 << 70]}, "negative"),
         ({"size": [10, 20], "counts": [1.5]}, "neither"),
         ({"size": [10, 20]}, "neither"),
         ({"size": "10x20", "counts": "PPQ7"}, "size"),
