@@ -5,8 +5,11 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+MAX_FRAMES: Final = 0xFFFF
+MAX_ZIP_BYTES: Final = zipfile.ZIP64_LIMIT
+"""Beyond these a zip needs the zip64 extension, whose fields vary between writers."""
 LOCAL_HEADER: Final = 30
 CENTRAL_ENTRY: Final = 46
 END_RECORD: Final = 22
@@ -38,7 +41,8 @@ class FrameZip:
     def names(self) -> list[str]:
         return [f"{index:05d}{path.suffix.lower()}" for index, path in zip(self.indices, self.paths, strict=True)]
 
-    def chunks(self) -> Iterator[bytes]:
+    def content(self) -> bytes:
+        """The whole zip; the same bytes whenever the frames are the same."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             for name, path in zip(self.names(), self.paths, strict=True):
@@ -47,15 +51,18 @@ class FrameZip:
                 archive.writestr(member, path.read_bytes())
         if buffer.tell() != self.size:
             raise MediaChanged(f"{self.paths[0].parent}: frames changed while the corpus was built; build again")
-        yield buffer.getvalue()
+        return buffer.getvalue()
 
-    def frames(self) -> tuple[list[int], list[int]]:
-        """Offsets of the frames' bytes from the start of the zip, and their sizes."""
-        offsets, at = [], 0
-        for name, size in zip(self.names(), self.sizes, strict=True):
-            offsets.append(at + LOCAL_HEADER + len(name))
-            at += LOCAL_HEADER + len(name) + size
-        return offsets, list(self.sizes)
+    def chunks(self) -> Iterator[bytes]:
+        yield self.content()
+
+
+class FrameSpan(NamedTuple):
+    """Where one frame's bytes lie, and their checksum."""
+
+    offset: int
+    size: int
+    crc32: int
 
 
 def frame_zip(paths: Sequence[Path], indices: Sequence[int] | None = None) -> FrameZip:
@@ -64,15 +71,15 @@ def frame_zip(paths: Sequence[Path], indices: Sequence[int] | None = None) -> Fr
     return FrameZip(tuple(paths), tuple(chosen), tuple(path.stat().st_size for path in paths))
 
 
-def frame_spans(media: bytes | memoryview) -> list[tuple[int, int]]:
-    """(offset, size) of every frame's bytes within a stored zip, in order of frame index.
+def frame_spans(media: bytes | memoryview, start: int = 0) -> list[FrameSpan]:
+    """Every frame's bytes within a stored zip that begins at ``start``, in order of frame index.
 
     Raises ValueError for bytes that are no such zip.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(media)) as archive:
             members = sorted(archive.infolist(), key=lambda member: _by_index(member.filename))
-            return [(_content_offset(media, member), member.file_size) for member in members]
+            return [FrameSpan(start + _content_offset(media, m), m.file_size, m.CRC) for m in members]
     except (zipfile.BadZipFile, IndexError, RuntimeError) as error:
         raise ValueError(f"not a zip of frames: {error}") from None
 

@@ -104,23 +104,28 @@ class Corpus:
             if media is None:
                 raise ValueError(f"{record.key} has no media")
             return read_frames(record.clip, media, frames)
-        offsets, sizes = self._cell("frame_offsets", row), self._cell("frame_sizes", row)
         stored = record.clip.stored_frames or range(record.clip.num_frames)
         place = {frame: i for i, frame in enumerate(stored)}
-        shard = self._cell("shard", row)
         images: dict[int, Image] = {}
         for frame in set(frames):
             if frame not in place:
                 raise MediaError(f"{record.key}: frame {frame} is not stored; the clip has {len(place)} frames")
-            data = self._files.read(shard, offsets[place[frame]], sizes[place[frame]], record.key)
-            images[frame] = decode_image(data, f"{record.key}, frame {frame}")
+            images[frame] = decode_image(self._frame(row, place[frame]), f"{record.key}, frame {frame}")
         return [images[frame] for frame in frames]
 
+    def _frame(self, row: int, place: int) -> bytes:
+        """The bytes of the stored frame number ``place`` of a frame folder."""
+        offset, size, crc32 = (self._cell(f"frame_{name}", row)[place] for name in ("offsets", "sizes", "crc32s"))
+        return self._read(row, f"stored frame {place}", offset, size, crc32)
+
     def _checked(self, row: int, member: str) -> bytes:
+        return self._read(row, member, *(self._cell(f"{member}_{name}", row) for name in ("offset", "size", "crc32")))
+
+    def _read(self, row: int, what: str, offset: int, size: int, crc32: int) -> bytes:
         shard, key = self._cell("shard", row), self._cell("record_key", row)
-        data = self._files.read(shard, self._cell(f"{member}_offset", row), self._cell(f"{member}_size", row), key)
-        if zlib.crc32(data) != self._cell(f"{member}_crc32", row):
-            raise CorpusError(f"{self.root / shard}: the {member} of {key} does not match its checksum; fetch it again")
+        data = self._files.read(shard, offset, size, key)
+        if zlib.crc32(data) != crc32:
+            raise CorpusError(f"{self.root / shard}: the {what} of {key} does not match its checksum; fetch it again")
         return data
 
     def _cell(self, column: str, row: int) -> Any:

@@ -178,7 +178,9 @@ def to_dict(record: Record) -> dict[str, Any]:
         "license": record.license,
         "clip": _clip_dict(record.clip),
         "masklets": [{"id": m.id, "rles": {str(f): m.rles[f] for f in sorted(m.rles)}} for m in record.masklets],
-        "tubes": [{"id": t.id, "boxes": {str(f): t.boxes[f] for f in sorted(t.boxes)}} for t in record.tubes],
+        "tubes": [
+            {"id": t.id, "boxes": {str(f): _numbers_of(t.boxes[f]) for f in sorted(t.boxes)}} for t in record.tubes
+        ],
         "samples": [sample_dict(s) for s in record.samples],
     }
 
@@ -190,11 +192,11 @@ def _clip_dict(clip: Clip) -> dict[str, Any]:
         "width": clip.width,
         "height": clip.height,
         "num_frames": clip.num_frames,
-        "fps": clip.fps,
-        "duration": clip.duration,
+        "fps": _number(clip.fps),
+        "duration": _number(clip.duration),
     }
     if clip.frame_times is not None:
-        out["frame_times"] = clip.frame_times
+        out["frame_times"] = _numbers_of(clip.frame_times)
     if clip.stored_frames is not None:
         out["stored_frames"] = clip.stored_frames
     return out
@@ -213,10 +215,10 @@ def sample_dict(sample: Sample) -> dict[str, Any]:
         if value is not None:
             out[name] = value
     out |= {
-        "window": sample.window,
+        "window": _numbers_of(sample.window),
         "regions": [{"masklet": r.masklet, "frames": r.frames} for r in sample.regions],
         "targets": sample.targets,
-        "spans": sample.spans,
+        "spans": [_numbers_of(span) for span in sample.spans],
         "tubes": sample.tubes,
         "tags": sample.tags,
         "turns": _turns_list(sample.turns),
@@ -224,6 +226,15 @@ def sample_dict(sample: Sample) -> dict[str, Any]:
         "source": {"file": sample.source.file, "id": sample.source.id},
     }
     return out
+
+
+def _number(value: float | None) -> float | None:
+    """Equal numbers give equal bytes: 10 is written as 10.0."""
+    return None if value is None else float(value)
+
+
+def _numbers_of(values: Sequence[float] | None) -> list[float] | None:
+    return None if values is None else [float(value) for value in values]
 
 
 def _turns_list(turns: Turns) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from shards.frame_zip import frame_spans
+from shards.frame_zip import FrameSpan, frame_spans
 from shards.index import (
     RECORDS_FILE,
     RECORDS_SCHEMA,
@@ -28,7 +28,7 @@ from shards.index import (
     sample_rows,
 )
 from shards.manifest import MANIFEST_FILE, SKIPPED_FILE, CorpusError, read_manifest, read_skipped, sha256_of
-from shards.media import STILL_SUFFIXES, VIDEO_SUFFIXES, MediaError, check_header
+from shards.media import VIDEO_SUFFIXES, MediaError, check_header
 from shards.record import FormatError, Record, from_json
 from shards.skips import REASONS
 from shards.validate import record_problems
@@ -36,7 +36,7 @@ from shards.writer import BLOCK, Placed
 
 SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
     "video": VIDEO_SUFFIXES,
-    "still": STILL_SUFFIXES,
+    "still": (".jpg", ".png"),
     "frames": (".zip",),
     "none": (),
 }
@@ -146,7 +146,7 @@ class _Verification:
         self.keys[record.key] += 1
         self.keys.update(sample.key for sample in record.samples)
         yield from record_problems(record)
-        media, frames = None, ([], [])
+        media, frames = None, []
         if media_at is not None:
             name, offset, size = media_at
             media = memoryview(data)[offset : offset + size]
@@ -162,8 +162,7 @@ class _Verification:
             media_offset=media_at[1] if media_at else None,
             media_size=media_at[2] if media_at else None,
             media_crc32=None if media is None else zlib.crc32(media),
-            frame_offsets=frames[0],
-            frame_sizes=frames[1],
+            frames=frames,
         )
         self.record_rows.append(record_row(record, shard, placed))
         self.sample_rows += sample_rows(record)
@@ -273,14 +272,13 @@ def _media_problems(record: Record, name: str, media: memoryview) -> Iterator[st
         yield f"{record.key}: {error}"
 
 
-def _frames_in(record: Record, media: memoryview, offset: int) -> tuple[list[int], list[int]]:
+def _frames_in(record: Record, media: memoryview, offset: int) -> list[FrameSpan]:
     if record.clip.kind != "frames":
-        return [], []
+        return []
     try:
-        spans = frame_spans(media)
+        return frame_spans(media, offset)
     except ValueError:  # reported by check_header
-        return [], []
-    return [offset + start for start, _ in spans], [size for _, size in spans]
+        return []
 
 
 def _first_difference(stated: list[Row], expected: list[Row], key: str) -> str:

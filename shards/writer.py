@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from shards.frame_zip import FrameZip, MediaChanged
+from shards.frame_zip import FrameSpan, FrameZip, MediaChanged, frame_spans
 
 BLOCK: Final = 512
+MAX_MEMBER_BYTES: Final = 8**11 - 1
+"""The largest size that a plain tar header can say: 8 GiB less one byte."""
 CHUNK: Final = 1 << 20
 
 
@@ -38,12 +40,9 @@ class MediaFile:
                 f"{self.path}: the size changed by {-left} bytes while the corpus was built; build again"
             )
 
-    def frames(self) -> tuple[list[int], list[int]]:
-        return [], []
-
 
 Media = MediaFile | FrameZip
-"""The media member of a record: its suffix, its size, its bytes, and where the frames lie within."""
+"""The media member of a record: its suffix, its size, its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,7 @@ class Placed:
     media_offset: int | None
     media_size: int | None
     media_crc32: int | None
-    frame_offsets: list[int]
-    frame_sizes: list[int]
+    frames: list[FrameSpan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +106,11 @@ class _TarWriter:
     def add_record(self, key: str, text: bytes, media: Media | None) -> Placed:
         json_at, json_crc = self._member(f"{key}.json", len(text), [text])
         if media is None:
-            return Placed(key, json_at, len(text), json_crc, None, None, None, [], [])
-        media_at, media_crc = self._member(f"{key}{media.suffix}", media.size, media.chunks())
-        offsets, sizes = media.frames()
-        frame_offsets = [media_at + offset for offset in offsets]
-        return Placed(key, json_at, len(text), json_crc, media_at, media.size, media_crc, frame_offsets, sizes)
+            return Placed(key, json_at, len(text), json_crc, None, None, None, [])
+        chunks = [media.content()] if isinstance(media, FrameZip) else media.chunks()
+        media_at, media_crc = self._member(f"{key}{media.suffix}", media.size, chunks)
+        frames = frame_spans(chunks[0], media_at) if isinstance(chunks, list) else []
+        return Placed(key, json_at, len(text), json_crc, media_at, media.size, media_crc, frames)
 
     def _member(self, name: str, size: int, chunks: Iterable[bytes]) -> tuple[int, int]:
         header = tarfile.TarInfo(name)

@@ -56,7 +56,7 @@ def recipe(tmp_path: Path) -> Path:
     corpus = tmp_path / "corpora" / "five"
     corpus.mkdir(parents=True)
     told = [record(entry, number) for entry, samples in ENTRIES.items() for number in range(samples // 2)]
-    place = Placed("", 0, 0, 0, 0, 0, 0, [], [])
+    place = Placed("", 0, 0, 0, 0, 0, 0, [])
     write_index(corpus / RECORDS_FILE, [record_row(r, "shards/gone.tar", place) for r in told], RECORDS_SCHEMA)
     write_index(corpus / SAMPLES_FILE, [row for r in told for row in sample_rows(r)], SAMPLES_SCHEMA)
     files = {name: sha256_of(corpus / name) for name in (RECORDS_FILE, SAMPLES_FILE)}

@@ -265,3 +265,17 @@ def test_a_corpus_travels_to_another_process(pristine: Path):
 def test_a_corpus_may_be_moved(pristine: Path, tmp_path: Path):
     moved = Path(shutil.copytree(pristine, tmp_path / "elsewhere"))
     assert [record for record, _ in Corpus.open(moved)] == [record for record, _ in Corpus.open(pristine)]
+
+
+def test_a_flipped_bit_inside_one_frame_is_found_when_that_frame_is_read(corpus: Path):
+    found = Corpus.open(corpus)
+    row = found.row("folders-dogs")
+    record = found.record(row)
+    shard = corpus / found.records.column("shard")[row].as_py()
+    data = bytearray(shard.read_bytes())
+    data[found.records.column("frame_offsets")[row].as_py()[2] + 300] ^= 1
+    shard.write_bytes(data)
+    found = Corpus.open(corpus)
+    assert len(found.frames(row, record, [0, 1, 3])) == 3
+    with pytest.raises(CorpusError, match="stored frame 2 of folders-dogs does not match its checksum"):
+        found.frames(row, record, [2])

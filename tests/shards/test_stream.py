@@ -53,7 +53,7 @@ class Memory(Corpus):
     """A corpus of records that were never written; reads of the keys in ``broken`` fail."""
 
     def __init__(self, told: list[Record], files: dict[str, str] = FILES) -> None:
-        place = Placed("", 0, 0, 0, None, None, None, [], [])
+        place = Placed("", 0, 0, 0, None, None, None, [])
         records = pa.Table.from_pylist([record_row(r, "shards/x.tar", place) for r in told], RECORDS_SCHEMA)
         samples = pa.Table.from_pylist([row for r in told for row in sample_rows(r)], SAMPLES_SCHEMA)
         super().__init__(Path("memory"), {"name": "memory", "files": files}, records, samples)
