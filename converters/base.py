@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeGuard
 
 from converters.clip_table import ClipTable
-from converters.raw_files import RawFiles
+from converters.raw_files import RawFiles, utf8
 from shards.record import Clip, Sample
 from shards.skips import SkipItem, Skipped
 
@@ -147,18 +147,14 @@ class Converter(ABC):
         return "/".join([self.name, self.split, *(str(part) for part in ids)])
 
 
-# ------------------------------------------------------------------------------- words shared by converters
+# -------------------------------------------------------------------- words and numbers shared by converters
 
 
 def words(text: Any, what: str) -> str:
     """The annotator's words, unchanged but for runs of white space; SkipItem unless they are text."""
     if not isinstance(text, str):
         raise SkipItem("malformed", f"{what} is {type(text).__name__}, not text")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise SkipItem("malformed", f"{what} holds half a surrogate pair, which is no text") from None
-    return " ".join(text.split())
+    return " ".join(utf8(text, what).split())
 
 
 def some_words(text: Any, what: str) -> str:
@@ -167,6 +163,14 @@ def some_words(text: Any, what: str) -> str:
     if not found:
         raise SkipItem("malformed", f"{what} is blank")
     return found
+
+
+def same_size(width: Any, height: Any, clip: Clip, what: str) -> None:
+    """SkipItem unless ``what``, whose stated size this is, is of the clip's size."""
+    if not (is_number(width) and is_number(height)):
+        raise SkipItem("malformed", f"{what} has the size {width!r} x {height!r}, not two numbers")
+    if (width, height) != (clip.width, clip.height):
+        raise SkipItem("size_mismatch", f"{what} is {width}x{height}, the clip is {clip.width}x{clip.height}")
 
 
 def is_int(value: Any) -> TypeGuard[int]:

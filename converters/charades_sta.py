@@ -13,16 +13,19 @@ frame rate differs from video to video; some copies separate with ``##`` after a
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from converters.base import Converter, Item, MediaRef, RawClip, VideoFile, some_words
 from converters.clip_table import ClipTable
 from converters.spans import span_in_clip
-from shards.record import Clip, Sample, Source
+from shards.record import Clip, Sample, Seconds, Source
 from shards.skips import SkipItem, Skipped
 
 VIDEOS: Final = "Charades_v1_480"
+NUMBER: Final = re.compile(r"[+-]?(nan|inf|[0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
+"""What a float looks like; Python's own ``float`` would also read 1_000 and digits of other scripts."""
 
 
 class CharadesSTA(Converter):
@@ -37,28 +40,34 @@ class CharadesSTA(Converter):
         for line in self.files.text(f"charades_sta_{self.split}.txt").split("\n"):
             if stripped := line.strip():
                 video = stripped.split()[0].split("##")[0]
-                digest = hashlib.sha256(stripped.encode("utf-8")).hexdigest()[:8]
-                yield RawClip(video, (Item(self.key(video, digest), stripped),))
+                key = self.key(video, hashlib.sha256(stripped.encode("utf-8")).hexdigest()[:8])
+                try:
+                    _parts(stripped)
+                except SkipItem as skip:  # whether the video is there or not
+                    yield Skipped(key, skip.reason, skip.detail)
+                else:
+                    yield RawClip(video, (Item(key, stripped),))
 
     def media(self, raw: RawClip) -> MediaRef:
         return VideoFile(VIDEOS, f"{raw.id}.mp4")
 
     def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
-        times, separator, sentence = item.raw.partition("##")
-        fields = times.split()
-        if not separator or len(fields) != 3:
-            raise SkipItem("malformed", f"{item.raw!r} is not '<video> <start> <end>##<sentence>'")
+        start, end, sentence = _parts(item.raw)
         return Sample(
             key=item.key,
             task="temporal_grounding",
-            query=some_words(sentence, "the sentence"),
-            spans=(span_in_clip(_seconds(fields[1]), _seconds(fields[2]), clip),),
+            query=sentence,
+            spans=(span_in_clip(start, end, clip),),
             source=Source(f"charades_sta_{self.split}.txt", item.key.rsplit("/", 1)[1]),
         )
 
 
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise SkipItem("malformed", f"{text!r} is not a number of seconds") from None
+def _parts(line: str) -> tuple[Seconds, Seconds, str]:
+    """Start, end and sentence of a line; SkipItem for one of another shape."""
+    times, separator, sentence = line.partition("##")
+    fields = times.split()
+    if not separator or len(fields) != 3:
+        raise SkipItem("malformed", f"{line!r} is not '<video> <start> <end>##<sentence>'")
+    if not (NUMBER.fullmatch(fields[1]) and NUMBER.fullmatch(fields[2])):
+        raise SkipItem("malformed", f"{fields[1]!r} or {fields[2]!r} is not a number of seconds")
+    return float(fields[1]), float(fields[2]), some_words(sentence, "the sentence")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TypeVar
 
+from converters.raw_files import utf8
 from shards.record import Box, Clip, Masklet, Tube
 from shards.skips import SkipItem
 
@@ -39,7 +40,7 @@ class ClipTable:
 
 
 def _index(table: dict[str, T], id: str, value: T) -> int:
-    known = table.setdefault(id, value)
+    known = table.setdefault(utf8(id, "the id of a mask or box"), value)
     if known != value:
         raise SkipItem("malformed", f"{id} is annotated in two different ways")
     return list(table).index(id)

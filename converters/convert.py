@@ -3,19 +3,27 @@
 Pure: the same raw clip and the same files give the same record, in any process.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from converters.base import Converter, FrameFolder, Item, MediaRef, RawClip, VideoFile
 from converters.clip_table import ClipTable
-from converters.raw_files import existing, inside
+from converters.raw_files import DatasetError, existing, inside, utf8
 from shards import media as probing
 from shards.frame_zip import frame_zip
 from shards.keys import record_key
-from shards.record import Clip, Record, Sample
+from shards.record import Clip, Record, Sample, sample_dict
 from shards.rle import MaskError, SizeMismatch
 from shards.skips import SkipItem, Skipped
 from shards.writer import Media, MediaFile
+
+UNEXPECTED: Final = "unexpected: "
+"""How the detail of a skip begins that no converter foresaw: the item is odd, or the converter has a bug."""
+NOT_OF_AN_ITEM: Final = (OSError, MemoryError, ImportError, AssertionError, DatasetError)
+"""Errors of the machine, the installation, the program or the whole release: no item is to blame, the build stops."""
+MAX_DETAIL: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +38,10 @@ class Converted:
 def convert_clip(converter: Converter, raw: RawClip, entry: str) -> Converted:
     """The record of ``raw`` in ``entry``: its samples without turns, in the order of the items."""
     try:
+        key = record_key(entry, utf8(raw.id, "the id of the clip"))
         clip, media = _media(converter, raw)
-    except SkipItem as skip:
-        return Converted(None, None, tuple(Skipped(item.key, skip.reason, skip.detail) for item in raw.items))
+    except Exception as error:
+        return Converted(None, None, tuple(_skipped(item, error) for item in raw.items))
     table = ClipTable(clip)
     outcomes = [_sample(converter, raw, item, clip, table) for item in raw.items]
     samples = tuple(outcome for outcome in outcomes if isinstance(outcome, Sample))
@@ -40,7 +49,7 @@ def convert_clip(converter: Converter, raw: RawClip, entry: str) -> Converted:
     if not samples:
         return Converted(None, None, skipped)
     record = Record(
-        key=record_key(entry, raw.id),
+        key=key,
         entry=entry,
         dataset=converter.name,
         split=converter.split,
@@ -58,15 +67,34 @@ def _sample(converter: Converter, raw: RawClip, item: Item, clip: Clip, table: C
     try:
         if ".." in item.key.split("/"):
             raise SkipItem("unsafe_path", "an id of the item holds '..'")
-        return converter.facts(raw, item, clip, table)
-    except SkipItem as skip:
-        reason, detail = skip.reason, skip.detail
-    except SizeMismatch as error:
-        reason, detail = "size_mismatch", str(error)
-    except MaskError as error:
-        reason, detail = "bad_mask", str(error)
-    table.forget(before)
-    return Skipped(item.key, reason, detail)
+        return _checked(converter.facts(raw, item, clip, table), item)
+    except Exception as error:
+        table.forget(before)
+        return _skipped(item, error)
+
+
+def _checked(found: Any, item: Item) -> Sample:
+    """What ``facts`` gave, which must be the sample of this item, and something that a record can hold."""
+    if not isinstance(found, Sample) or found.key != item.key:
+        raise TypeError("the converter's facts are not a sample with the item's key")
+    utf8(json.dumps(sample_dict(found), ensure_ascii=False, allow_nan=False), "an id or label")
+    return found
+
+
+def _skipped(item: Item, error: Exception) -> Skipped:
+    """The skip that an error means.
+
+    One item of a million must not end a build, so an error that nobody foresaw is a skip too: it counts towards
+    ``max_skip_share``, and its detail says that it was unexpected.
+    """
+    if isinstance(error, NOT_OF_AN_ITEM):
+        raise error
+    reason, detail = "malformed", f"{UNEXPECTED}{type(error).__name__}: {error}"
+    if isinstance(error, SkipItem):
+        reason, detail = error.reason, error.detail
+    elif isinstance(error, MaskError):
+        reason, detail = "size_mismatch" if isinstance(error, SizeMismatch) else "bad_mask", str(error)
+    return Skipped(item.key, reason, detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]}…")
 
 
 def _media(converter: Converter, raw: RawClip) -> tuple[Clip, Media | None]:
@@ -74,14 +102,21 @@ def _media(converter: Converter, raw: RawClip) -> tuple[Clip, Media | None]:
     try:
         return _open(converter, ref)
     except probing.MediaError as error:
-        raise SkipItem("bad_media", str(error).replace(f"{converter.root}/", "")) from None
+        raise SkipItem("bad_media", _without_roots(str(error), converter, ref)) from None
+
+
+def _without_roots(words: str, converter: Converter, ref: MediaRef) -> str:
+    """``words`` without the places of this machine: ``skipped.jsonl`` is the same wherever the release lies."""
+    if ref is not None and Path(ref.folder).is_absolute():
+        words = words.replace(f"{Path(ref.folder)}/", "")
+    return words.replace(f"{converter.root}/", "")
 
 
 def _open(converter: Converter, ref: MediaRef) -> tuple[Clip, Media | None]:
     if ref is None:
         return Clip("none", "", 0, 0, 0, None, None), None
     place = inside(converter.root / ref.folder, ref.path)
-    source = ref.path if Path(ref.folder).is_absolute() else f"{ref.folder}/{ref.path}"
+    source = utf8(ref.path if Path(ref.folder).is_absolute() else f"{ref.folder}/{ref.path}", "the path of the clip")
     if isinstance(ref, FrameFolder):
         paths = [existing(inside(place, name)) for name in ref.names]
         if not paths:
@@ -89,7 +124,13 @@ def _open(converter: Converter, ref: MediaRef) -> tuple[Clip, Media | None]:
         return _clip(probing.probe_frames(paths), source), frame_zip(paths)
     path = existing(place)
     found = probing.probe_video(path) if isinstance(ref, VideoFile) else probing.probe_still(path)
-    return _clip(found, source), MediaFile(path, path.suffix.lower(), path.stat().st_size)
+    return _clip(found, source), MediaFile(path, _member_suffix(path), path.stat().st_size)
+
+
+def _member_suffix(path: Path) -> str:
+    """The suffix of the media member: the format has one spelling for a JPEG."""
+    suffix = path.suffix.lower()
+    return ".jpg" if suffix == ".jpeg" else suffix
 
 
 def _clip(found: probing.Probe, source: str) -> Clip:

@@ -45,8 +45,11 @@ class MeViS(Converter):
         for video, entry in videos.items():
             expressions = entry.get("expressions") if isinstance(entry, dict) else None
             frames = entry.get("frames") if isinstance(entry, dict) else None
-            if not isinstance(expressions, dict) or not _is_texts(frames):
-                yield Skipped(self.key(video), "malformed", "the video has no frames or no expressions")
+            if not isinstance(expressions, dict):
+                yield Skipped(self.key(video), "malformed", "the video has no expressions")
+            elif not _is_names(frames):
+                words = "the video's frames are not a list of names, each once"
+                yield from (Skipped(self.key(video, id), "malformed", words) for id in expressions)
             else:
                 yield self._clip(video, sorted(frames), expressions, masks)
 
@@ -99,5 +102,7 @@ def _anno_ids(raw: Any) -> list[int | str] | None:
     return ids
 
 
-def _is_texts(value: Any) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+def _is_names(value: Any) -> TypeGuard[list[str]]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        return False
+    return len(set(value)) == len(value)

@@ -17,7 +17,18 @@ shares images between train and val.
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from converters.base import Converter, Item, MediaRef, Option, RawClip, StillFile, UnknownSplit, is_int, some_words
+from converters.base import (
+    Converter,
+    Item,
+    MediaRef,
+    Option,
+    RawClip,
+    StillFile,
+    UnknownSplit,
+    is_int,
+    same_size,
+    some_words,
+)
 from converters.clip_table import ClipTable
 from shards.record import Clip, Sample, Source
 from shards.rle import from_coco
@@ -48,31 +59,41 @@ class RefCOCO(Converter):
             raise self.files.unreadable(refs_file, "or its instances.json is not REFER's")
         annotations = _by_id(instances.get("annotations"))
         images = _by_id(instances.get("images"))
-        found = {ref.get("split") for ref in refs if isinstance(ref, dict)}
+        found = {str(ref.get("split")) for ref in refs if isinstance(ref, dict)}
         if self.split not in found:
-            splits = ", ".join(sorted(str(split) for split in found))
+            splits = ", ".join(sorted(found)) or "none"
             raise UnknownSplit(f"{self.root / refs_file} has no split {self.split!r}; it has {splits}")
         for position, ref in enumerate(refs):
             if isinstance(ref, dict) and ref.get("split") in self.splits and ref["split"] != self.split:
                 continue
-            if not isinstance(ref, dict) or not is_int(ref.get("ref_id")) or not _is_objects(ref.get("sentences")):
-                yield Skipped(self.key(f"@{position}"), "malformed", "the ref has no ref_id or no sentences")
+            sentences = ref.get("sentences") if isinstance(ref, dict) else None
+            if not isinstance(ref, dict) or not isinstance(sentences, list) or not sentences:
+                yield Skipped(self.key(f"@{position}"), "malformed", "the ref has no sentences")
             elif ref.get("split") != self.split:
                 yield Skipped(self.key(f"@{position}"), "malformed", f"split {ref.get('split')!r} is unknown")
             else:
+                yield from self._broken(ref, position)
                 yield self._clip(ref, annotations, images)
 
     def _refs_file(self) -> str:
         return f"{self.folder}/refs({self.chosen['split_by']}).p"
+
+    def _broken(self, ref: dict[str, Any], position: int) -> Iterator[Skipped]:
+        """The sentences that have no key: of a ref without id, or no objects."""
+        for number, sentence in enumerate(ref["sentences"]):
+            if not _has_key(ref, sentence):
+                words = "the ref has no ref_id, or the sentence is not an object"
+                yield Skipped(self.key(f"@{position}-{number}"), "malformed", words)
 
     def _clip(self, ref: dict[str, Any], annotations: dict[str, Any], images: dict[str, Any]) -> RawClip:
         image_id, ann_id = str(ref.get("image_id")), str(ref.get("ann_id"))
         items = tuple(
             Item(
                 self.key(f"{ref['ref_id']}-{sentence.get('sent_id')}"),
-                {"ann_id": ann_id} | {key: sentence.get(key) for key in ("sent", "sent_id")},
+                {"image_id": image_id, "ann_id": ann_id} | {key: sentence.get(key) for key in ("sent", "sent_id")},
             )
             for sentence in ref["sentences"]
+            if _has_key(ref, sentence)
         )
         shared = {
             "image": {key: images.get(image_id, {}).get(key) for key in ("file_name", "width", "height")},
@@ -96,12 +117,8 @@ class RefCOCO(Converter):
             raise SkipItem("missing_annotation", f"annotation {ann_id} is not in instances.json")
         if str(annotation["image_id"]) != raw.id:
             raise SkipItem("malformed", f"annotation {ann_id} is of image {annotation['image_id']}, not {raw.id}")
-        stated = (raw.shared["image"]["width"], raw.shared["image"]["height"])
-        if stated != (clip.width, clip.height):
-            raise SkipItem(
-                "size_mismatch",
-                f"instances.json says {stated[0]}x{stated[1]}, the image is {clip.width}x{clip.height}",
-            )
+        image = raw.shared["image"]
+        same_size(image["width"], image["height"], clip, f"image {raw.id} in instances.json")
         counts = from_coco(annotation["segmentation"], clip.height, clip.width)
         return Sample(
             key=item.key,
@@ -135,5 +152,5 @@ def _by_id(rows: Any) -> dict[str, Any]:
     return {str(row["id"]): row for row in rows if isinstance(row, dict) and is_int(row.get("id"))}
 
 
-def _is_objects(rows: Any) -> bool:
-    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)
+def _has_key(ref: dict[str, Any], sentence: Any) -> bool:
+    return is_int(ref.get("ref_id")) and isinstance(sentence, dict)

@@ -15,6 +15,8 @@ CONVERTERS: Final[dict[str, str]] = {
     "vidstg": "converters.vidstg:VidSTG",
 }
 
+NEEDED: Final = ("name", "title", "citation", "tasks", "splits")
+
 
 class UnknownConverter(ValueError):
     """No converter of that name, and no class at that place."""
@@ -28,8 +30,11 @@ def find_converter(name: str) -> type[Converter]:
         raise UnknownConverter(f"{name!r} is no converter; there are {', '.join(CONVERTERS)}")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise UnknownConverter(f"{name!r} cannot be imported: {error}") from None
+    except Exception as error:  # somebody else's module may raise anything
+        raise UnknownConverter(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from None
     if not (isinstance(found, type) and issubclass(found, Converter)):
         raise UnknownConverter(f"{name!r} is not a subclass of converters.base.Converter")
+    lacking = [what for what in NEEDED if not hasattr(found, what)] + sorted(found.__abstractmethods__)
+    if lacking:
+        raise UnknownConverter(f"{name!r} does not define {', '.join(lacking)}")
     return found

@@ -32,6 +32,7 @@ from converters.base import (
     RawClip,
     VideoFile,
     is_int,
+    same_size,
     some_words,
     words,
 )
@@ -39,7 +40,7 @@ from converters.clip_table import ClipTable
 from converters.raw_files import inside
 from shards.media import STILL_SUFFIXES
 from shards.record import Clip, Region, Sample, Source, Task
-from shards.rle import SizeMismatch, area, empty, from_coco
+from shards.rle import area, empty, from_coco
 from shards.skips import SkipItem, Skipped
 from shards.tokens import REGION, VIDEO
 
@@ -67,6 +68,7 @@ BENCHES: Final[dict[str, Part]] = {
     ),
     "bench_q": Part("VideoRefer-Bench-Q/VideoRefer-Bench-Q.json", "VideoRefer-Bench-Q", "referring_qa"),
 }
+FRAME: Final = re.compile(r"[0-9]{1,9}")
 PLACEHOLDER: Final = re.compile(rf"^\s*{VIDEO}|{VIDEO}\s*$")
 
 Masks = dict[int, str]
@@ -121,7 +123,7 @@ class VideoRefer(Converter):
         if not _exists(place) and _exists(self.root / videos / "videos" / raw.id):
             videos = f"{videos}/videos"  # a copy whose paths lack the folder
             place = self.root / videos / raw.id
-        if place.is_dir():
+        if _exists(place) and place.is_dir():
             names = sorted(file.name for file in place.iterdir() if file.suffix.lower() in STILL_SUFFIXES)
             return FrameFolder(videos, raw.id, tuple(names))
         return VideoFile(videos, raw.id)
@@ -173,7 +175,8 @@ class Talk(NamedTuple):
     tags: tuple[str, ...] = ()
 
     def questions(self) -> list[str]:
-        return [self.query, *(question for question, _ in self.dialogue)]
+        """All that the human says, in order."""
+        return [self.query, *(self.choices or ()), *(question for question, _ in self.dialogue)]
 
 
 def _talk(element: dict[str, Any], split: str) -> Talk:
@@ -235,7 +238,7 @@ def _masks(by_frame: Any, element: dict[str, Any], clip: Clip) -> Masks:
         raise SkipItem("malformed", "an object's annotation is not masks by frame")
     masks: Masks = {}
     for name in by_frame:
-        if not (isinstance(name, str) and name.isascii() and name.isdigit()):
+        if not FRAME.fullmatch(name):
             raise SkipItem("bad_frame", f"{name!r} is not a frame index")
         frame = int(name)
         if frame >= clip.num_frames or frame in masks:
@@ -253,9 +256,9 @@ def _mask(annotated: Any, element: dict[str, Any], clip: Clip) -> str:
     if segmentation is None:
         return empty(clip.height, clip.width)
     sized = isinstance(segmentation, dict) and "size" in segmentation
-    stated = (element.get("height", clip.height), element.get("width", clip.width))
-    if not sized and stated != (clip.height, clip.width):
-        raise SizeMismatch(f"the item says {stated[1]}x{stated[0]}, the clip is {clip.width}x{clip.height}")
+    width, height = element.get("width"), element.get("height")
+    if not sized and not (width is None and height is None):
+        same_size(width, height, clip, "the item")
     if isinstance(segmentation, dict) and not sized:
         segmentation = segmentation | {"size": [clip.height, clip.width]}
     return from_coco(segmentation, clip.height, clip.width)
@@ -267,7 +270,7 @@ def _shown(objects: list[Masks], element: dict[str, Any], mode: str) -> list[tup
         return [tuple(masks) for masks in objects]
     if "frame_idx" in element:
         frame = str(element["frame_idx"])
-        if not frame.isdigit() or any(int(frame) not in masks for masks in objects):
+        if not FRAME.fullmatch(frame) or any(int(frame) not in masks for masks in objects):
             raise SkipItem("bad_frame", f"frame_idx {frame} is not annotated for every object")
         shared = int(frame)
     else:

@@ -23,7 +23,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from converters.base import Converter, Item, MediaRef, Option, RawClip, VideoFile, is_int, is_number, some_words
+from converters.base import (
+    Converter,
+    Item,
+    MediaRef,
+    Option,
+    RawClip,
+    VideoFile,
+    is_int,
+    is_number,
+    same_size,
+    some_words,
+)
 from converters.clip_table import ClipTable
 from converters.raw_files import DatasetError, inside
 from converters.spans import seconds_at, span_in_clip
@@ -97,8 +108,8 @@ class VidSTG(Converter):
     def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
         query = item.raw["query"]
         text = some_words(query.get("description"), "the description")
-        if item.raw["size"] != [clip.width, clip.height]:
-            raise SkipItem("size_mismatch", f"annotated at {item.raw['size']}, the clip is {clip.width}x{clip.height}")
+        width, height = item.raw["size"]
+        same_size(width, height, clip, "the entry")
         window = _window(item.raw["segment"], clip)
         begin, end = _frames(item.raw["truth"])
         span = span_in_clip(seconds_at(begin, clip), seconds_at(end, clip), clip, window)
@@ -139,9 +150,7 @@ class VidSTG(Converter):
         frames = vidor.get("trajectories") if isinstance(vidor, dict) else None
         if not isinstance(frames, list):
             raise SkipItem("malformed", f"{path} has no list 'trajectories'")
-        if (vidor.get("width"), vidor.get("height")) != (clip.width, clip.height):
-            stated = f"{vidor.get('width')}x{vidor.get('height')}"
-            raise SkipItem("size_mismatch", f"boxes at {stated}, the clip is {clip.width}x{clip.height}")
+        same_size(vidor.get("width"), vidor.get("height"), clip, path)
         return frames
 
 
@@ -190,7 +199,9 @@ def _box_of(target: int, boxes: Any, clip: Clip) -> Box | None:
     if not isinstance(boxes, list):
         raise SkipItem("malformed", "a frame of the trajectories is not a list of boxes")
     for annotated in boxes:
-        if isinstance(annotated, dict) and annotated.get("tid") == target:
+        if not isinstance(annotated, dict):
+            raise SkipItem("malformed", "a frame of the trajectories holds something that is not a box")
+        if annotated.get("tid") == target:
             return _box(annotated.get("bbox"), clip)
     return None
 
