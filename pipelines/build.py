@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from converters.table import find_converter
 from pipelines.bucket import Member, ShardResult, ShardTask, run_shard
 from pipelines.chunk import ChunkResult, run_chunk
-from pipelines.executor import PACKAGES, Executor, make_executor
+from pipelines.executor import PACKAGES, Executor, in_process, make_executor
+from pipelines.needs import CONVERSION, require
 from pipelines.plan import Chunk, EntryPlan, Plan, chunks_of, make_plan
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe, RecipeError
@@ -103,6 +104,7 @@ def build(
     Raises RecipeError for a place that is not ours to write to, BuildFailed when an entry lost too much (then no
     manifest is written), DatasetError for an annotation file that everything needs.
     """
+    require(*CONVERSION, *(() if in_process(workers, address) else ("ray",)))
     progress = progress or Progress(quiet=True)
     work = out / WORK
     _claim(out)
@@ -196,11 +198,11 @@ def _check_losses(recipe: Recipe, outcomes: list[EntryOutcome], work: Path) -> N
         items, reasons = outcome.plan.items, outcome.reasons
         lost = sum(count for reason, count in reasons.items() if reason not in FREE_REASONS)
         missing = reasons.get("missing_media", 0)
-        if lost > recipe.max_skip_share * items:
+        if items and lost / items > recipe.max_skip_share:  # lost > share * items would round: 0.29 * 100 < 29
             failures.append(
                 f"{outcome.name}: {lost} of {items} items skipped, max_skip_share is {recipe.max_skip_share}"
             )
-        if missing > recipe.max_missing_share * items:
+        if items and missing / items > recipe.max_missing_share:
             failures.append(
                 f"{outcome.name}: the media of {missing} of {items} items is missing, "
                 f"max_missing_share is {recipe.max_missing_share}"

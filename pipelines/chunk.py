@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from converters.convert import Converted, convert_clip
+from pipelines.needs import CONVERSION, require
 from pipelines.plan import Chunk, raw_clips
 from shards.frame_zip import FrameZip
 from shards.manifest import InputFile
@@ -58,6 +59,7 @@ def run_chunk(chunk: Chunk, folder: Path, name: str) -> ChunkResult:
     index = folder / f"{name}.json"
     if (known := _known(index)) is not None:
         return known
+    require(*CONVERSION)
     folder.mkdir(parents=True, exist_ok=True)
     converter = chunk.entry.open()
     records, skipped, items = bytearray(), [], 0

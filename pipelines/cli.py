@@ -12,16 +12,18 @@ from pathlib import Path
 from rich.console import Console
 
 from converters.base import UnknownSplit
+from converters.convert import UNEXPECTED
 from converters.raw_files import DatasetError
 from converters.table import UnknownConverter
-from pipelines.build import BuildFailed
+from pipelines.build import BuildFailed, Built
+from pipelines.needs import MissingLibrary
 from pipelines.recipe import RecipeError
 from shards.frame_zip import MediaChanged
 from shards.manifest import CorpusError
 from shards.media import MediaError
 
 WRONG_CALL = (RecipeError, UnknownSplit, UnknownConverter)
-FAILED = (DatasetError, CorpusError, MediaChanged, MediaError, OSError)
+FAILED = (DatasetError, CorpusError, MediaChanged, MediaError, MissingLibrary, OSError)
 
 DESCRIPTION = """\
 Build the training corpora of multi-grained video LLMs: official releases of video and image annotation datasets
@@ -60,6 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         return _say(str(error), 1)
+    except Exception as error:
+        if args.debug:
+            raise
+        words = f"unexpected {type(error).__name__}: {error}"
+        return _say(f"{words}; this is a fault of multigrain: run it again with --debug and report what it says", 1)
 
 
 def _say(words: str, code: int) -> int:
@@ -168,8 +175,15 @@ def _build(args: argparse.Namespace) -> int:
     built = build(recipe, Path(out), workers=args.workers, address=args.address, progress=Progress())
     write_report(built)
     print_counts(built.outcomes, Console())
+    _warn_of_the_unexpected(built)
     print(f"corpus {built.corpus}\nreport {built.corpus / 'report.html'}")
     return 0
+
+
+def _warn_of_the_unexpected(built: Built) -> None:
+    details = [skip.detail for outcome in built.outcomes for skip in outcome.skipped]
+    if found := [detail for detail in details if detail.startswith(UNEXPECTED)]:
+        _say(f"{len(found)} items were skipped for reasons that no converter foresaw, the first is {found[0]!r}", 0)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -211,6 +225,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from pipelines.needs import CONVERSION, require
+
+    require(*CONVERSION)
     from pipelines.demo import run_demo
 
     return run_demo(args.out, args.clips, args.workers)

@@ -7,7 +7,8 @@ from pipelines.build import EntryOutcome
 
 
 def print_counts(outcomes: list[EntryOutcome], console: Console) -> None:
-    table = Table("entry", title=None)
+    table = Table()
+    table.add_column("entry", overflow="fold", min_width=max((len(outcome.name) for outcome in outcomes), default=0))
     for name in ("items", "records", "samples", "skipped", "kept"):
         table.add_column(name, justify="right")
     table.add_column("reasons", overflow="fold")

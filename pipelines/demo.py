@@ -74,8 +74,9 @@ def run_demo(out: Path, clips: int, workers: int | None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     marker.write_text(MARKER, encoding="utf-8")
     progress = Progress()
-    with progress.stage("generate", None):
-        write_world(out / "raw", clips=clips, seed=0)
+    with progress.stage("generate", None) as bar:
+        truth = write_world(out / "raw", clips=clips, seed=0)
+        bar.at(sum(1 for _ in truth), "annotations")
     recipe = out / RECIPE_FILE
     recipe.write_text(RECIPE, encoding="utf-8")
     built = build(load_recipe(recipe), out / "corpus", workers=workers, progress=progress)

@@ -74,6 +74,10 @@ def _call(function: Callable[[T], R], task: T) -> R:
     return function(task)
 
 
-def make_executor(workers: int | None, address: str | None) -> Executor:
+def in_process(workers: int | None, address: str | None) -> bool:
     """0 workers: this process; otherwise Ray, local by default."""
-    return InProcess() if workers == 0 and address is None else OnRay(workers, address)
+    return workers == 0 and address is None
+
+
+def make_executor(workers: int | None, address: str | None) -> Executor:
+    return InProcess() if in_process(workers, address) else OnRay(workers, address)

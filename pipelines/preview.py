@@ -61,7 +61,9 @@ def write_preview(path: Path, out: Path, most: int) -> Path:
 
 
 def choose(corpus: Corpus, most: int) -> list[tuple[str, str, str]]:
-    """(sample key, entry, task) of samples taken from every (entry, task) in turn, in an order fixed by their keys."""
+    """(sample key, entry, task), from every (entry, task) in turn, so that a page begins with one of each kind.
+
+    Within a kind the order follows from the keys alone."""
     columns = [corpus.samples.column(name).to_pylist() for name in ("sample_key", "entry", "task")]
     groups: dict[tuple[str, str], list[str]] = {}
     for key, entry, task in zip(*columns, strict=True):
@@ -75,7 +77,7 @@ def choose(corpus: Corpus, most: int) -> list[tuple[str, str, str]]:
                 del order[group]
             elif len(chosen) < most:
                 chosen.append((key, *group))
-    return sorted(chosen, key=lambda sample: (sample[1], sample[2]))
+    return chosen
 
 
 def _card(corpus: Corpus, key: str, entry: str, task: str, out: Path, picture: str) -> str:

@@ -9,7 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-LABELS = {"scan": "reading annotations", "convert": "converting items", "write": "writing shards"}
+LABELS = {
+    "generate": "generating a world",
+    "scan": "reading annotations",
+    "convert": "converting items",
+    "write": "writing shards",
+    "verify": "verifying shards",
+    "draw": "drawing samples",
+}
 
 
 class Progress:

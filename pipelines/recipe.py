@@ -105,7 +105,7 @@ def _apply(raw: dict[str, Any], change: str) -> None:
 
 def _dataset_named(datasets: list[Any], step: str, change: str) -> Any:
     for position, dataset in enumerate(datasets):
-        if step in (str(position), dataset.get("name"), dataset.get("converter")):
+        if isinstance(dataset, dict) and step in (str(position), dataset.get("name"), dataset.get("converter")):
             return dataset
     raise RecipeError(f"--set {change}: no dataset {step!r} in the recipe")
 
@@ -167,7 +167,7 @@ class _Reader:
             hint = nearest(split, found.splits)
             raise self.fail(where, f"`split` {split!r} is none of {', '.join(found.splits)} of {found.name}{hint}")
         options = self.options(raw.get("options", {}), found, where)
-        name = self.get(raw, "name", str, where, None) or default_name(found, split, options)
+        name = self.get(raw, "name", str, where, default_name(found, split, options))
         if not ENTRY_NAME.fullmatch(name) or len(name) > MAX_ENTRY_CHARS:
             raise self.fail(where, f"`name` {name!r} is not 1 to {MAX_ENTRY_CHARS} of the characters A-Z a-z 0-9 _ -")
         root = self.root(self.get(raw, "root", str, where, ""), where)
@@ -188,7 +188,11 @@ class _Reader:
                 where, f"`root` {text} is a URL: this version reads releases from local disk; mount or copy it"
             )
         root = (self.path.parent / text).absolute()
-        if not root.is_dir():
+        try:
+            there = root.is_dir()
+        except OSError:  # a name too long for the file system
+            there = False
+        if not there:
             raise self.fail(where, f"`root` {root} is not a folder: correct it, or download the release there")
         return root
 

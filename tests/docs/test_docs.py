@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -83,6 +84,23 @@ def make_video(path: Path) -> None:
     write_world(path.parent / "world", clips=1, datasets=["charades_sta"])
     video = next((path.parent / "world" / "charades_sta" / "Charades_v1_480").glob("*.mp4"))
     video.rename(path)
+
+
+def test_the_stream_of_the_readme_runs(tmp_path, monkeypatch):
+    write_world(tmp_path / "raw", clips=2, datasets=["mevis", "charades_sta"])
+    entries = [table for table in RECIPE.split("[[dataset]]") if "mevis" in table or "charades" in table]
+    (tmp_path / "two.toml").write_text("".join(f"[[dataset]]{table}" for table in entries))
+    monkeypatch.chdir(tmp_path)
+    assert main(["build", "two.toml", "--out", "corpora/five", "--workers", "0"]) == 0
+    readme = (HERE / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    seen: dict[str, Any] = {}
+    exec(code, seen)
+    assert seen["stream"].num_steps == seen["state"]["step"] or seen["state"]["epoch"] == 1
+    assert seen["frames"][0].ndim == 3
+    train = next(code for code in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "[[mixture]]" in code)
+    (tmp_path / "train.toml").write_text(train)
+    assert main(["draws", "train.toml", "--steps", "0:1"]) == 0
 
 
 def test_the_table_of_reasons_is_the_vocabulary():

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one-line errors, output for machines on stdout alone."""
 
+import importlib.util
 import json
 import shutil
 
@@ -175,6 +176,16 @@ def test_too_many_skips_end_in_a_table_of_reasons_and_exit_1(tmp_path, capsys):
     assert "bad_span" in err
     assert "max_skip_share is 0.01" in err
     assert not (tmp_path / "c/manifest.json").exists()
+
+
+@pytest.mark.parametrize(("missing", "words"), [("av", ["--workers", "0"]), ("pycocotools", []), ("ray", [])])
+def test_a_build_without_a_library_says_so_and_skips_nothing(corpus, tmp_path, capsys, monkeypatch, missing, words):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == missing else find(name, *more))
+    code, _, err = run(capsys, "build", corpus.parent / "five.toml", "--out", tmp_path / "c", *words)
+    assert code == 1
+    assert f"{missing} not installed: pip install" in err
+    assert not (tmp_path / "c" / "manifest.json").exists()
 
 
 def test_help_teaches(capsys):

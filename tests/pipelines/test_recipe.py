@@ -63,7 +63,7 @@ def test_shard_sizes_are_read_with_their_units(write, size, wanted):
         (DATASET.replace("mevis", "mevs"), "did you mean 'mevis'"),
         (DATASET.replace("mevis", "nowhere.at_all:Thing"), "cannot be imported"),
         (DATASET.replace("mevis", "converters.base:Item"), "not a subclass"),
-        (DATASET.replace('"train"', '"trian"'), "did you mean 'train'"),
+        (DATASET.replace('"train"', '"trainn"'), "did you mean 'train'"),
         (DATASET.replace('"raw"', '"row"'), "is not a folder"),
         (DATASET.replace('"raw"', '"s3://bucket/raw"'), "is a URL"),
         (DATASET.replace('root = "raw"\n', ""), "lacks `root`"),
