@@ -12,12 +12,12 @@ from converters.base import Converter, FrameFolder, Item, MediaRef, RawClip, Vid
 from converters.clip_table import ClipTable
 from converters.raw_files import DatasetError, existing, inside, utf8
 from shards import media as probing
-from shards.frame_zip import frame_zip
+from shards.frame_zip import MAX_FRAMES, MAX_ZIP_BYTES, frame_zip
 from shards.keys import record_key
 from shards.record import Clip, Record, Sample, sample_dict
 from shards.rle import MaskError, SizeMismatch
 from shards.skips import SkipItem, Skipped
-from shards.writer import Media, MediaFile
+from shards.writer import MAX_MEMBER_BYTES, Media, MediaFile
 
 UNEXPECTED: Final = "unexpected: "
 """How the detail of a skip begins that no converter foresaw: the item is odd, or the converter has a bug."""
@@ -121,10 +121,16 @@ def _open(converter: Converter, ref: MediaRef) -> tuple[Clip, Media | None]:
         paths = [existing(inside(place, name)) for name in ref.names]
         if not paths:
             raise SkipItem("missing_media", f"{source} holds no frames")
-        return _clip(probing.probe_frames(paths), source), frame_zip(paths)
+        frames = frame_zip(paths)
+        if len(paths) > MAX_FRAMES or frames.size > MAX_ZIP_BYTES:
+            raise SkipItem("bad_media", f"{source}: {len(paths)} frames, {frames.size} bytes are more than a zip holds")
+        return _clip(probing.probe_frames(paths), source), frames
     path = existing(place)
     found = probing.probe_video(path) if isinstance(ref, VideoFile) else probing.probe_still(path)
-    return _clip(found, source), MediaFile(path, _member_suffix(path), path.stat().st_size)
+    size = path.stat().st_size
+    if size > MAX_MEMBER_BYTES:
+        raise SkipItem("bad_media", f"{source}: {size} bytes are more than a plain tar header can say")
+    return _clip(found, source), MediaFile(path, _member_suffix(path), size)
 
 
 def _member_suffix(path: Path) -> str:

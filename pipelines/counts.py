@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.build import EntryOutcome
+from pipelines.outcome import EntryOutcome
 
 
 def print_counts(outcomes: list[EntryOutcome], console: Console) -> None:

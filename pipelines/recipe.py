@@ -69,16 +69,21 @@ CORPUS_KEYS: Final = (
 DATASET_KEYS: Final = ("name", "converter", "root", "split", "options", "take")
 
 
-def load_recipe(path: Path, changes: Iterable[str] = ()) -> Recipe:
-    """The recipe at ``path`` with the changes of ``--set key=value`` applied. Raises RecipeError."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises RecipeError naming it."""
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not TOML: {error}") from None
+
+
+def load_recipe(path: Path, changes: Iterable[str] = ()) -> Recipe:
+    """The recipe at ``path`` with the changes of ``--set key=value`` applied. Raises RecipeError."""
+    raw = read_toml(path)
     for change in changes:
         _apply(raw, change)
     return _Reader(path).recipe(raw)

@@ -14,13 +14,12 @@
 Every other table belongs to the learner and is left alone.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pipelines.recipe import RecipeError, nearest
+from pipelines.recipe import RecipeError, nearest, read_toml
 from shards.mixture import FILTERS, Mixture, MixtureError, Source, check_steps
 from shards.stream import Stream
 
@@ -52,7 +51,7 @@ class StreamRecipe:
 
 def load_stream_recipe(path: Path) -> StreamRecipe:
     """The stream of the train recipe at ``path``. Raises RecipeError naming the file, the key and the remedy."""
-    raw = _toml(path)
+    raw = read_toml(path)
     _check_tables(path, raw)
     tables, stream = raw.get("mixture"), raw.get("stream", {})
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
@@ -68,17 +67,6 @@ def load_stream_recipe(path: Path) -> StreamRecipe:
     except MixtureError as error:
         raise RecipeError(f"{path}: {error}") from None
     return recipe
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from None
 
 
 def _check_tables(path: Path, raw: Mapping[str, Any]) -> None:

@@ -519,3 +519,14 @@ def test_an_empty_name_and_an_endless_root_are_wrong_recipes(theirs, tmp_path, l
         file.write("\n".join(lines.values()))
     with pytest.raises(RecipeError, match=words):
         load_recipe(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    ("limit", "name", "converter"),
+    [("MAX_FRAMES", "mevis", "mevis"), ("MAX_ZIP_BYTES", "mevis", "mevis"), ("MAX_MEMBER_BYTES", "refer", "refcoco")],
+)
+def test_media_that_a_plain_shard_cannot_hold_is_bad_media(release, monkeypatch, limit, name, converter):
+    monkeypatch.setattr(f"converters.convert.{limit}", 3)
+    samples, lines = built(release(name), converter)
+    assert not samples
+    assert {reason for _, reason, _ in lines} == {"bad_media"}

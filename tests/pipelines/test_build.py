@@ -12,8 +12,9 @@ import pytest
 
 from converters.convert import convert_clip
 from converters.world import write_world
-from pipelines.build import WORK, BuildFailed, build, lock
+from pipelines.build import BuildFailed, build
 from pipelines.demo import RECIPE
+from pipelines.place import WORK, lock
 from pipelines.recipe import RecipeError, load_recipe
 from shards.manifest import read_manifest, read_skipped
 from shards.reader import Corpus
