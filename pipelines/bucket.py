@@ -21,6 +21,10 @@ class Member:
     stamp: str
     record: Written
 
+    @property
+    def suffix(self) -> str | None:
+        return self.record.media.suffix if self.record.media else None
+
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:

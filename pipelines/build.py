@@ -23,7 +23,7 @@ from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import Recipe
 from shards.manifest import SKIPPED_FILE
-from shards.partition import partition
+from shards.partition import MEDIA_KINDS, partition, shard_number
 from shards.skips import FREE_REASONS
 from shards.writer import write_atomically
 
@@ -149,14 +149,16 @@ def _write_shards(
 
 def _shard_tasks(outcomes: list[EntryOutcome], recipe: Recipe, out: Path) -> Iterator[ShardTask]:
     for outcome in outcomes:
-        members = [
-            Member(result.records_file, result.stamp, record) for result in outcome.results for record in result.records
-        ]
-        keys = [member.record.key for member in members]
-        sizes = [member.record.tar_bytes() for member in members]
-        for bucket in partition(keys, sizes, recipe.shard_size):
-            chosen = tuple(members[i] for i in bucket.members)
-            yield ShardTask(out, out / WORK / "shards", outcome.name, bucket.number, chosen)
+        results = outcome.results
+        members = [Member(result.records_file, result.stamp, record) for result in results for record in result.records]
+        for suffix in MEDIA_KINDS:
+            alike = [member for member in members if member.suffix == suffix]
+            keys = [member.record.key for member in alike]
+            sizes = [member.record.tar_bytes() for member in alike]
+            for bucket in partition(keys, sizes, recipe.shard_size):
+                chosen = tuple(alike[i] for i in bucket.members)
+                number = shard_number(bucket.prefix, suffix)
+                yield ShardTask(out, out / WORK / "shards", outcome.name, number, chosen)
 
 
 def code_digest(recipe: Recipe) -> str:

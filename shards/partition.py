@@ -11,23 +11,24 @@ from typing import Final
 
 from shards.keys import hash64
 
-MAX_DEPTH: Final = 16
-"""Bits of the hash that number a shard: 00000 … 65535 fits the five digits of its name."""
+MAX_DEPTH: Final = 13
+"""Bits of the hash that number a shard; with three bits for its kind of media they fit the five digits of a name."""
+MEDIA_KINDS: Final = (".mp4", ".jpg", ".zip", ".png", ".webm", ".mkv", ".avi", None)
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One shard to be: its number, and its records as positions in the list that was partitioned."""
+    """One shard to be: the prefix of its hashes, and its records as positions in the list that was partitioned."""
 
-    number: int
+    prefix: int
     members: tuple[int, ...]
 
 
 def partition(keys: Sequence[str], sizes: Sequence[int], shard_size: int) -> list[Bucket]:
-    """The buckets of an entry's records, in order of number, members in order of their hash.
+    """The buckets of an entry's records, in order of prefix, members in order of their hash.
 
     ``sizes`` and ``shard_size`` are bytes. A shard holds at most ``shard_size`` unless a single record is larger
-    (or 65,536 shards do not suffice), and rarely less than a quarter of it.
+    (or 8,192 shards do not suffice), and rarely less than a quarter of it.
     """
     hashes = [hash64(key) for key in keys]
     order = sorted(range(len(keys)), key=lambda i: (hashes[i], keys[i]))
@@ -45,3 +46,12 @@ def partition(keys: Sequence[str], sizes: Sequence[int], shard_size: int) -> lis
 
     split(order, 0, 0)
     return buckets
+
+
+def shard_number(prefix: int, media_suffix: str | None) -> int:
+    """The number in the name of a shard: 0 … 65535.
+
+    Records of one shard all have media of one suffix (None: no media), since other readers want one set of members
+    per shard; so a shard is known by the prefix of its hashes and its kind of media.
+    """
+    return prefix * len(MEDIA_KINDS) + MEDIA_KINDS.index(media_suffix)

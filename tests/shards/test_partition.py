@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.keys import hash64
-from shards.partition import partition
+from shards.partition import MAX_DEPTH, MEDIA_KINDS, partition, shard_number
 
 LIMIT = 1000
 record_sets = st.dictionaries(st.text("abcdef0123", min_size=1, max_size=6), st.integers(0, 1300), max_size=40)
@@ -16,7 +16,7 @@ record_sets = st.dictionaries(st.text("abcdef0123", min_size=1, max_size=6), st.
 def shards(records: dict[str, int], limit: int = LIMIT) -> dict[int, tuple[str, ...]]:
     """The keys in every shard, by its number."""
     keys = list(records)
-    return {b.number: tuple(keys[i] for i in b.members) for b in partition(keys, list(records.values()), limit)}
+    return {b.prefix: tuple(keys[i] for i in b.members) for b in partition(keys, list(records.values()), limit)}
 
 
 @given(record_sets)
@@ -75,3 +75,10 @@ def test_records_larger_than_a_shard_have_one_each(limit):
 
 def test_no_records_make_no_shards():
     assert partition([], [], LIMIT) == []
+
+
+def test_a_shard_is_known_by_its_prefix_and_its_kind_of_media():
+    numbers = {shard_number(prefix, kind) for prefix in (0, 1, 2**MAX_DEPTH - 1) for kind in MEDIA_KINDS}
+    assert len(numbers) == 3 * len(MEDIA_KINDS)
+    assert min(numbers) == 0
+    assert max(numbers) == 65_535
