@@ -264,7 +264,7 @@ def _shards(root: Path, entry: str, items: list[Item], shard_size: int) -> Itera
     for bucket in partition([record.key for record, _ in items], sizes, shard_size):
         found = [items[i][0] for i in bucket.members]
         content = [(items[i][0].key, texts[i], items[i][1]) for i in bucket.members]
-        shard = write_shard(root, entry, bucket.number, content, root / ".work")
+        shard = write_shard(root, entry, bucket.prefix, content, root / ".work")
         rows = [record_row(record, shard.path, placed) for record, placed in zip(found, shard.placed, strict=True)]
         sampled = [row for record in found for row in sample_rows(record)]
         stated = {"path": shard.path, "bytes": shard.bytes, "sha256": shard.sha256}
