@@ -31,7 +31,10 @@ def find_converter(name: str) -> type[Converter]:
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except Exception as error:  # somebody else's module may raise anything
-        raise UnknownConverter(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from None
+        remedy = (
+            "install its package, or put its folder on PYTHONPATH" if name not in CONVERTERS else "install it again"
+        )
+        raise UnknownConverter(f"{name!r} cannot be imported ({type(error).__name__}: {error}): {remedy}") from None
     if not (isinstance(found, type) and issubclass(found, Converter)):
         raise UnknownConverter(f"{name!r} is not a subclass of converters.base.Converter")
     lacking = [what for what in NEEDED if not hasattr(found, what)] + sorted(found.__abstractmethods__)

@@ -181,7 +181,7 @@ class Talk(NamedTuple):
 
 def _talk(element: dict[str, Any], split: str) -> Talk:
     if split == "bench_d":
-        return Talk("", some_words(element.get("caption"), "the caption"), tags=("detailed_caption",))
+        return Talk("", some_words(element.get("caption"), "the caption"))
     if split == "bench_q":
         return _multiple_choice(element)
     turns = element.get("conversations")

@@ -1,7 +1,7 @@
 """The plan of a build: every item of every entry, which of them are taken, and the chunks of work they make.
 
-Scanning reads the annotation files only. What a worker will need of them is spooled to disk as it is found, so the
-driver keeps a few words per item in memory however large the releases are.
+Scanning reads the annotation files only. What a worker will need of them is spooled to disk as it is found, so between
+the annotation file at hand and the end of the build the driver keeps a few words per item.
 """
 
 import hashlib
