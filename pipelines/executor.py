@@ -1,5 +1,6 @@
 """Where the work runs: in this process, or on Ray. What runs is the same pure function either way."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -8,6 +9,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 PACKAGES = ("shards", "converters", "templates", "pipelines")
+
+
+class NoCluster(ConnectionError):
+    """The Ray cluster that was named cannot be reached."""
 
 
 class Executor(Protocol):
@@ -36,6 +41,7 @@ class OnRay:
     """
 
     def __init__(self, workers: int | None, address: str | None) -> None:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # Ray's 20 wait ten minutes for a cluster that is gone
         import ray
 
         self.ray: Any = ray
@@ -45,7 +51,13 @@ class OnRay:
         else:
             here = Path(__file__).parent.parent
             modules = [str(here / package) for package in PACKAGES]
-            ray.init(address=address, runtime_env={"py_modules": modules}, **quiet)
+            try:
+                ray.init(address=address, runtime_env={"py_modules": modules}, **quiet)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise NoCluster(
+                    f"no Ray cluster answers at --address {address} ({str(error).splitlines()[0]}): "
+                    "start one with `ray start --head`, or leave --address out to use this machine"
+                ) from None
         self.in_flight = 2 * (workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:

@@ -188,6 +188,17 @@ def test_a_build_without_a_library_says_so_and_skips_nothing(corpus, tmp_path, c
     assert not (tmp_path / "c" / "manifest.json").exists()
 
 
+def test_a_cluster_that_does_not_answer_is_named(corpus, tmp_path, capsys, monkeypatch):
+    def init(**_):
+        raise ConnectionError("no GCS\nand much more")
+
+    monkeypatch.setattr("ray.init", init)
+    words = ["build", corpus.parent / "five.toml", "--out", tmp_path / "c", "--address", "head:6379"]
+    code, _, err = run(capsys, *words)
+    assert code == 1
+    assert "no Ray cluster answers at --address head:6379 (no GCS): start one" in err
+
+
 def test_help_teaches(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
