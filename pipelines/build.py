@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.util
+import math
 import shutil
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from pipelines.plan import Chunk, Plan, chunks_of, make_plan
 from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import Recipe
-from shards.manifest import SKIPPED_FILE
+from shards.manifest import MANIFEST_FILE, SKIPPED_FILE
 from shards.partition import MEDIA_KINDS, partition, shard_number
 from shards.skips import FREE_REASONS
 from shards.writer import write_atomically
@@ -61,6 +62,8 @@ def build(
     progress = progress or Progress(quiet=True)
     work = out / WORK
     claim(out)
+    if (out / MANIFEST_FILE).exists():
+        progress.note(f"{out} holds a finished corpus, which this build replaces when it is done")
     clock = _Clock()
     with lock(out):
         executor: Executor | None = None
@@ -127,7 +130,8 @@ def _check_losses(recipe: Recipe, outcomes: list[EntryOutcome], work: Path) -> N
         if items and missing / items > recipe.max_missing_share:
             failures.append(
                 f"{outcome.name}: the media of {missing} of {items} items is missing, "
-                f"max_missing_share is {recipe.max_missing_share}"
+                f"max_missing_share is {recipe.max_missing_share}: download it, or accept it with "
+                f"--set max_missing_share={math.ceil(100 * missing / items) / 100}"
             )
     if failures:
         skipped_file = work / SKIPPED_FILE

@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pipelines.counts import print_counts
 
         print_counts(failure.entries, Console(stderr=True))
-        return _say(f"{failure}. Every skipped item is listed in {failure.skipped_file}; no manifest was written", 1)
+        return _say(
+            f"{failure}. Every skipped item is listed in {failure.skipped_file}; no new manifest was written", 1
+        )
     except WRONG_CALL as error:
         if args.debug:
             raise
@@ -66,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         words = f"unexpected {type(error).__name__}: {error}"
-        return _say(f"{words}; this is a fault of multigrain: run it again with --debug and report what it says", 1)
+        return _say(
+            f"{words}; a fault of multigrain, or of a converter of yours: run it again with --debug to see where", 1
+        )
 
 
 def _say(words: str, code: int) -> int:
@@ -126,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     preview = command("preview", "_preview", "a static HTML gallery of samples")
     preview.add_argument("corpus", type=Path)
     preview.add_argument("--out", type=Path, required=True, metavar="DIR")
-    preview.add_argument("--samples", type=int, default=60, metavar="N", help="how many, spread over entries (60)")
+    preview.add_argument("--samples", type=_samples, default=60, metavar="N", help="how many, spread over entries (60)")
 
     draws = command(
         "draws",
@@ -155,6 +159,13 @@ def _workers(text: str) -> int:
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError("is 0 or more")
+    return number
+
+
+def _samples(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("is 1 or more")
     return number
 
 
@@ -208,7 +219,7 @@ def _preview(args: argparse.Namespace) -> int:
     from pipelines.preview import write_preview
 
     page = write_preview(_corpus(args.corpus), args.out, args.samples)
-    print(f"open {page}")
+    print(f"gallery {page}")
     return 0
 
 

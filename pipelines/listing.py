@@ -51,6 +51,10 @@ def run_list(as_json: bool) -> int:
         options = "\n".join(f"{key}: {' | '.join(o['values']) or 'a path'}" for key, o in about["options"].items())
         table.add_row(name, about["title"], " ".join(about["splits"]), options)
     console.print(table)
+    for name, about in found["converters"].items():
+        for key, option in about["options"].items():
+            several = " (one or a list)" if option["several"] else ""
+            console.print(f"{name}, {key}{several}: {option['help']}", soft_wrap=True)
     console.print("tasks with templates: " + ", ".join(task for task, there in found["tasks"].items() if there))
     console.print("tasks without yet:    " + ", ".join(task for task, there in found["tasks"].items() if not there))
     console.print("recipes: " + (", ".join(found["recipes"]) or "none beside this installation"))

@@ -14,4 +14,4 @@ class MissingLibrary(RuntimeError):
 def require(*names: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingLibrary(f"{' and '.join(missing)} not installed: pip install 'multigrain[build]'")
+        raise MissingLibrary(f"{' and '.join(missing)} not installed: in the checkout, pip install '.[build]'")

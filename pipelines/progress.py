@@ -26,6 +26,9 @@ class Progress:
         self.console = Console(stderr=True, quiet=quiet)
         self.live = self.console.is_terminal and not quiet
 
+    def note(self, words: str) -> None:
+        self.console.print(words, soft_wrap=True, highlight=False, markup=False)
+
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator["Stage"]:
         columns = (

@@ -41,8 +41,9 @@ def any_key(corpus, task: str) -> str:
 
 
 def test_a_build_ends_with_a_table_and_leaves_a_report(corpus, capsys):
-    code, out, _ = run(capsys, "build", corpus.parent / "five.toml", "--out", corpus, "--workers", "0")
+    code, out, err = run(capsys, "build", corpus.parent / "five.toml", "--out", corpus, "--workers", "0")
     assert code == 0
+    assert "holds a finished corpus, which this build replaces" in err
     assert "mevis-train" in out
     assert "report" in out
     page = (corpus / "report.html").read_text()
@@ -184,7 +185,7 @@ def test_a_build_without_a_library_says_so_and_skips_nothing(corpus, tmp_path, c
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == missing else find(name, *more))
     code, _, err = run(capsys, "build", corpus.parent / "five.toml", "--out", tmp_path / "c", *words)
     assert code == 1
-    assert f"{missing} not installed: pip install" in err
+    assert f"{missing} not installed: in the checkout, pip install" in err
     assert not (tmp_path / "c" / "manifest.json").exists()
 
 
