@@ -28,7 +28,7 @@ def partition(keys: Sequence[str], sizes: Sequence[int], shard_size: int) -> lis
     """The buckets of an entry's records, in order of prefix, members in order of their hash.
 
     ``sizes`` and ``shard_size`` are bytes. A shard holds at most ``shard_size`` unless a single record is larger
-    (or 8,192 shards do not suffice), and rarely less than a quarter of it.
+    (or the hashes of its records agree in all 13 bits), and rarely less than a quarter of it.
     """
     hashes = [hash64(key) for key in keys]
     order = sorted(range(len(keys)), key=lambda i: (hashes[i], keys[i]))
