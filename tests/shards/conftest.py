@@ -1,15 +1,11 @@
-"""A finished corpus of every kind of clip; Hypothesis without a deadline: a busy machine must not fail a law."""
+"""A finished corpus of every kind of clip."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from tests.shards.small_corpus import SKIPPED, Item, small_items, write_corpus
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")
