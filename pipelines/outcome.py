@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipelines.chunk import ChunkResult
@@ -23,12 +24,17 @@ class EntryOutcome:
 
     @property
     def skipped(self) -> list[Skipped]:
-        found = [skip for result in self.results for skip in result.skipped]
-        return sorted([*self.plan.skipped, *found], key=lambda skip: (skip.key, skip.reason, skip.detail))
+        """In order of key."""
+        return sorted(self._skipped(), key=lambda skip: (skip.key, skip.reason, skip.detail))
+
+    def _skipped(self) -> Iterator[Skipped]:
+        yield from self.plan.skipped
+        for result in self.results:
+            yield from result.skipped
 
     @property
     def reasons(self) -> dict[str, int]:
-        return dict(sorted(Counter(skip.reason for skip in self.skipped).items()))
+        return dict(sorted(Counter(skip.reason for skip in self._skipped()).items()))
 
     @property
     def samples(self) -> int:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from converters.table import find_converter
 from pipelines.bucket import ShardResult
 from pipelines.outcome import EntryOutcome, skipped_lines
 from pipelines.recipe import Recipe
-from shards.index import RECORDS_FILE, RECORDS_SCHEMA, SAMPLES_FILE, SAMPLES_SCHEMA
+from shards.index import RECORDS_FILE, RECORDS_SCHEMA, SAMPLES_FILE, SAMPLES_SCHEMA, join_indexes
 from shards.manifest import MANIFEST_FILE, SKIPPED_FILE, sha256_of, write_manifest
 from shards.record import FORMAT_VERSION
 from shards.writer import write_atomically
@@ -32,10 +31,9 @@ def publish(recipe: Recipe, outcomes: list[EntryOutcome], shards: list[ShardResu
 
 
 def _join(path: Path, parts: list[Path], schema: pa.Schema) -> None:
-    """One index from the shards' parts, in order."""
-    table = pa.concat_tables([pq.read_table(part, schema=schema) for part in parts] or [schema.empty_table()])
+    """One index from the shards' parts, put in place whole."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    pq.write_table(table.combine_chunks(), partial, compression="zstd", row_group_size=100_000)
+    join_indexes(partial, parts, schema)
     partial.replace(path)
 
 

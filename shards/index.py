@@ -115,7 +115,17 @@ def _sample_row(record: Record, sample: Sample) -> Row:
 
 def write_index(path: Path, rows: Sequence[Row], schema: pa.Schema) -> None:
     """Write ``rows`` as Parquet; the same rows give the same bytes (with one version of pyarrow)."""
-    pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression="zstd", row_group_size=100_000)
+    write_table(path, pa.Table.from_pylist(list(rows), schema))
+
+
+def join_indexes(path: Path, parts: Sequence[Path], schema: pa.Schema) -> None:
+    """Write the rows of ``parts``, in order, as one index."""
+    tables = [pq.read_table(part, schema=schema) for part in parts]
+    write_table(path, pa.concat_tables(tables or [schema.empty_table()]).combine_chunks())
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path, compression="zstd", row_group_size=100_000)
 
 
 def read_index(path: Path, schema: pa.Schema) -> pa.Table:

@@ -107,9 +107,10 @@ class _TarWriter:
         json_at, json_crc = self._member(f"{key}.json", len(text), [text])
         if media is None:
             return Placed(key, json_at, len(text), json_crc, None, None, None, [])
-        chunks = [media.content()] if isinstance(media, FrameZip) else media.chunks()
+        content = media.content() if isinstance(media, FrameZip) else None
+        chunks = media.chunks() if content is None else [content]
         media_at, media_crc = self._member(f"{key}{media.suffix}", media.size, chunks)
-        frames = frame_spans(chunks[0], media_at) if isinstance(chunks, list) else []
+        frames = [] if content is None else frame_spans(content, media_at)
         return Placed(key, json_at, len(text), json_crc, media_at, media.size, media_crc, frames)
 
     def _member(self, name: str, size: int, chunks: Iterable[bytes]) -> tuple[int, int]:
