@@ -61,10 +61,7 @@ def _facts(record: Record, sample: Sample) -> list[tuple[str, str]]:
         ("window", "" if sample.window is None else f"{sample.window[0]:.3f} … {sample.window[1]:.3f} s"),
         ("spans", ", ".join(f"{start:.3f} … {end:.3f} s" for start, end in sample.spans)),
         ("regions", "; ".join(_mask_words(record, [r.masklet], r.frames) for r in sample.regions)),
-        (
-            "targets",
-            "unlabelled" if sample.targets is None else "; ".join(_target_words(record, t) for t in sample.targets),
-        ),
+        ("targets", _targets_words(record, sample)),
         ("tubes", ", ".join(f"{record.tubes[i].id} ({len(record.tubes[i].boxes)} frames)" for i in sample.tubes)),
         ("source", f"{sample.source.file} {sample.source.id}"),
     ]
