@@ -4,7 +4,6 @@ From top to bottom: what the sample is, its frames with masks and boxes, the cli
 time tokens, and the conversation. Pillow only; a pure function of the record and its decoded frames.
 """
 
-import bisect
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from shards import rle
-from shards.record import Clip, Record, Sample, Seconds, Span
+from shards.clip_time import seconds_at, span_frames
+from shards.record import Clip, Record, Sample, Span
 from shards.tokens import seconds_of, spellings_in, tau_of
 
 Frames = Callable[[Sequence[int]], list[np.ndarray]]
@@ -149,25 +149,6 @@ def evenly(frames: Sequence[int], most: int) -> list[int]:
     if most <= 1:
         return [frames[len(frames) // 2]] * max(most, 0)
     return [frames[round(i * (len(frames) - 1) / (most - 1))] for i in range(most)]
-
-
-def span_frames(clip: Clip, span: Span) -> tuple[int, int]:
-    """The frames of a span, half-open, clamped to the clip: round(start · fps) ≤ f < round(end · fps)."""
-    first, stop = (_frame_at(clip, t) for t in span)
-    first = min(max(first, 0), clip.num_frames - 1)
-    return first, min(max(stop, first), clip.num_frames)
-
-
-def _frame_at(clip: Clip, t: Seconds) -> int:
-    if clip.frame_times is not None:
-        return bisect.bisect_left(clip.frame_times, t - 1e-6)
-    return round(t * clip.fps) if clip.fps else 0
-
-
-def _seconds_at(clip: Clip, frame: int) -> Seconds | None:
-    if clip.frame_times is not None:
-        return clip.frame_times[frame]
-    return frame / clip.fps if clip.fps else None
 
 
 # ---------------------------------------------------------------------------------------------- masks
@@ -323,7 +304,7 @@ def in_span(clip: Clip, sample: Sample, frame: int) -> bool:
 
 
 def _caption(record: Record, sample: Sample, layers: Sequence[Layer], frame: int) -> str:
-    seconds = _seconds_at(record.clip, frame)
+    seconds = seconds_at(record.clip, frame)
     words = [f"frame {frame}"]
     if seconds is not None:
         words.append(f"{seconds:.2f} s")
@@ -389,7 +370,7 @@ def _draw_bar(pen: ImageDraw.ImageDraw, axis: Axis, clip: Clip, sample: Sample, 
 
 
 def _on_axis(clip: Clip, axis: Axis, frame: int) -> float:
-    seconds = _seconds_at(clip, frame)
+    seconds = seconds_at(clip, frame)
     return float(frame) if axis.unit == "frame" or seconds is None else seconds
 
 

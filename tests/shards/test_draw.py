@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards import rle
-from shards.draw import COLOURS, draw_sample, evenly, panel, panel_frames, panel_size, span_frames, tick_step
+from shards.clip_time import span_frames
+from shards.draw import COLOURS, draw_sample, evenly, panel, panel_frames, panel_size, tick_step
 from shards.draw import _layers as layers_of
 from shards.record import Clip, Masklet, Record, Region, Sample, Source, Tube, Turn
 
