@@ -17,10 +17,10 @@ from converters.raw_files import DatasetError
 from converters.table import UnknownConverter
 from pipelines.build import BuildFailed, Built
 from pipelines.needs import MissingLibrary
-from pipelines.recipe import RecipeError
 from shards.frame_zip import MediaChanged
 from shards.manifest import CorpusError
 from shards.media import MediaError
+from shards.toml_table import RecipeError
 
 WRONG_CALL = (RecipeError, UnknownSplit, UnknownConverter)
 FAILED = (DatasetError, CorpusError, MediaChanged, MediaError, MissingLibrary, OSError)

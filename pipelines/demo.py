@@ -9,9 +9,10 @@ from pipelines.build import build
 from pipelines.counts import print_counts
 from pipelines.preview import write_preview
 from pipelines.progress import Progress
-from pipelines.recipe import RecipeError, load_recipe
+from pipelines.recipe import load_recipe
 from pipelines.report import write_report
 from pipelines.verifying import run_verify
+from shards.toml_table import RecipeError
 
 RECIPE_FILE = "demo.toml"
 MARKER = "A demonstration written by `multigrain demo`; the folder may be removed.\n"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pipelines.recipe import RecipeError
-from pipelines.train_recipe import load_stream_recipe
 from shards.mixture import MixtureError
+from shards.stream_recipe import load_stream_recipe
+from shards.toml_table import RecipeError
 
 STEPS: Final = re.compile(r"(\d*):(\d*)")
 

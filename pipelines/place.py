@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pipelines.recipe import RecipeError
 from shards.manifest import MANIFEST_FILE
+from shards.toml_table import RecipeError
 
 WORK: Final = ".work"
 """Scratch folder inside the corpus while it is built: the plan's spool, finished chunks, unfinished shards."""

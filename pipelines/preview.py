@@ -5,12 +5,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipelines.page import page
 from pipelines.progress import Progress
-from pipelines.recipe import RecipeError
 from shards.draw import draw_sample
 from shards.keys import hash64
+from shards.page import page
 from shards.reader import Corpus
+from shards.toml_table import RecipeError
 
 FILTER = """
 <p><input id="find" type="search" placeholder="search keys and words" aria-label="search">

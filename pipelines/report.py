@@ -8,8 +8,8 @@ from typing import Any
 
 from pipelines.build import Built
 from pipelines.counts import words_of
-from pipelines.page import html_table, page
 from pipelines.stats import corpus_stats
+from shards.page import html_table, page
 from shards.reader import Corpus
 from shards.skips import REASONS
 from shards.writer import write_atomically

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.recipe import RecipeError
 from shards.draw import draw_sample
 from shards.reader import Corpus
 from shards.record import Record, Sample, sample_dict
 from shards.rle import area
+from shards.toml_table import RecipeError
 
 
 def run_show(path: Path, sample_key: str, png: Path | None, as_json: bool) -> int:

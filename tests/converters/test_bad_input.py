@@ -19,10 +19,11 @@ from converters.table import UnknownConverter, find_converter
 from converters.world import write_world
 from pipelines.build import BuildFailed, build
 from pipelines.cli import main
-from pipelines.recipe import RecipeError, load_recipe
+from pipelines.recipe import load_recipe
 from shards.manifest import read_skipped
 from shards.reader import Corpus
 from shards.rle import MaskError, from_coco
+from shards.toml_table import RecipeError
 from shards.verify import verify
 
 REFS = "refcoco/refs(unc).p"

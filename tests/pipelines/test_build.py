@@ -15,9 +15,10 @@ from converters.world import write_world
 from pipelines.build import BuildFailed, build
 from pipelines.demo import RECIPE
 from pipelines.place import WORK, lock
-from pipelines.recipe import RecipeError, load_recipe
+from pipelines.recipe import load_recipe
 from shards.manifest import read_manifest, read_skipped
 from shards.reader import Corpus
+from shards.toml_table import RecipeError
 from shards.verify import verify
 
 HERE = Path(__file__).parents[2]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipelines.recipe import RecipeError, load_recipe
+from pipelines.recipe import load_recipe
+from shards.toml_table import RecipeError
 
 DATASET = '[[dataset]]\nconverter = "mevis"\nroot = "raw"\nsplit = "train"\n'
 
