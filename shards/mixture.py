@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from shards.index import RECORDS_FILE, SAMPLES_FILE
+from shards.keys import hash64
 
 Choice = str | tuple[str, ...] | None
 Array = np.ndarray[Any, Any]
@@ -46,7 +47,8 @@ class Source:
 
     A filter is one name or several (any of them passes), None lets everything through. ``repeat``: each sample
     appears exactly that often in an epoch (1 where neither is given). ``weight``: the source's share of all draws,
-    relative to the other sources' weights.
+    relative to the other sources' weights. ``take``: of what passes, only so many samples, those whose keys have the
+    smallest hashes; for trying out.
     """
 
     corpus: str | Path
@@ -55,8 +57,11 @@ class Source:
     tag: Choice = None
     repeat: int | None = None
     weight: float | None = None
+    take: int | None = None
 
     def __post_init__(self) -> None:
+        if self.take is not None and self.take < 1:
+            raise MixtureError(f"{self}: `take` is {self.take}, not 1 or more; leave the source out instead")
         if self.repeat is not None and self.weight is not None:
             raise MixtureError(f"{self}: has both `repeat` and `weight`; keep one of them")
         if self.repeat is not None and self.repeat < 1:
@@ -193,7 +198,14 @@ def select(samples: pa.Table, source: Source) -> Array:
     rows = np.flatnonzero(passed).astype(np.int32)
     if not len(rows):
         raise MixtureError(f"{source}: no sample passes all its filters; {_what_there_is(samples, source)}")
-    return rows
+    return rows if source.take is None else _taken(samples, rows, source.take)
+
+
+def _taken(samples: pa.Table, rows: Array, most: int) -> Array:
+    """Of ``rows`` the ``most`` whose sample keys have the smallest hashes, ascending."""
+    keys = samples.column("sample_key").take(pa.array(rows)).to_pylist()
+    order = sorted(range(len(rows)), key=lambda place: hash64(keys[place]))
+    return np.sort(rows[order[:most]])
 
 
 def _having(samples: pa.Table, name: str, wanted: Sequence[str]) -> Array:
@@ -326,6 +338,7 @@ def plan_identity(
             **{name: sorted(wanted) if (wanted := source.wanted(name)) is not None else None for name in FILTERS},
             "repeat": None if mixture.weighted else source.repeat or 1,
             "weight": source.weight,
+            **({} if source.take is None else {"take": source.take}),
         }
         for source, manifest in zip(mixture.sources, manifests, strict=True)
     ]
@@ -358,8 +371,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     if len(old) != len(new):
         return [*found, f"the mixture had {len(old)} sources, has {len(new)}"]
     for number, (was, now_) in enumerate(zip(old, new, strict=True), 1):
-        for key in now_:
-            if was.get(key) != now_[key]:
+        for key in [*now_, *(was.keys() - now_.keys())]:
+            if was.get(key) != now_.get(key):
                 what = "the corpus" if key == "corpus" else f"the mixture: `{key}`"
-                found.append(f"{what} of source {number} was {was.get(key)}, is {now_[key]}")
+                found.append(f"{what} of source {number} was {was.get(key)}, is {now_.get(key)}")
     return found

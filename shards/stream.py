@@ -6,7 +6,7 @@ delivered exactly once: the last step of an epoch may be short, a rank may get a
 gets the same number of steps. A record that cannot be read stops the stream; nothing takes its place.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -168,18 +168,23 @@ class Stream:
             raise StopIteration
         plan = self.plan(self.epoch)
         positions = plan.positions(self.step, self.step + 1, self.rank, self.world)
-        draws = [self._read(plan, position) for position in positions.tolist()]
+        draws = [self._read(plan, self.epoch, position) for position in positions.tolist()]
         self.step += 1
         if self.step == plan.num_steps:
             self.epoch, self.step = self.epoch + 1, 0
         return draws
 
-    def _read(self, plan: Plan, position: int) -> Draw:
+    def peek(self, positions: Iterable[int], epoch: int = 0) -> Iterator[Draw]:
+        """The draws at these places of an epoch's plan, of any rank; the stream's own position does not move."""
+        plan = self.plan(epoch)
+        return (self._read(plan, epoch, position) for position in positions)
+
+    def _read(self, plan: Plan, epoch: int, position: int) -> Draw:
         source, row = int(plan.source[position]), int(plan.row[position])
         indexed = self._indexed[source]
         record_row, record, sample = indexed.read(row)
         repetition = int(plan.repetition[position])
-        return Draw(self.epoch, self.step, source, repetition, record, sample, indexed.corpus, record_row)
+        return Draw(epoch, position // plan.batch_size, source, repetition, record, sample, indexed.corpus, record_row)
 
     # --------------------------------------------------------------------------------------------- the state
 

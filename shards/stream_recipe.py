@@ -9,7 +9,8 @@
     [[mixture]]
     corpus = "../corpora/five"
     entry = ["mevis-train", "vidstg-train"]
-    repeat = 5
+    repeat = 5             # times an epoch
+    # take = 100           # only so many of the samples, always the same ones
 
 Every other table belongs to the learner and is left alone.
 """
@@ -23,7 +24,7 @@ from shards.mixture import FILTERS, Mixture, MixtureError, Source, check_steps
 from shards.stream import Stream
 from shards.toml_table import RecipeError, Table, nearest, read_toml
 
-MIXTURE_KEYS: Final = ("corpus", *FILTERS, "repeat", "weight")
+MIXTURE_KEYS: Final = ("corpus", *FILTERS, "take", "repeat", "weight")
 STREAM_KEYS: Final = ("seed", "batch_size", "steps", "epochs")
 
 
@@ -87,4 +88,5 @@ def _source(table: Table) -> Source:
         *(table.names(key) for key in FILTERS),
         repeat=table.whole("repeat", None),
         weight=table.number("weight", None),
+        take=table.whole("take", None),
     )

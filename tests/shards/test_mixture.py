@@ -291,6 +291,27 @@ def test_a_source_that_selects_nothing_is_an_error_that_says_what_there_is(filte
     assert all(word in str(caught.value) for word in [CORPUS, *words])
 
 
+def test_take_leaves_a_few_samples_that_do_not_depend_on_the_others():
+    table = index([row("e0", n) for n in range(40)])
+    taken = {table.column("sample_key")[i].as_py() for i in select(table, Source(CORPUS, take=5)).tolist()}
+    more = index([row("e1", n) for n in range(7)] + [row("e0", n) for n in reversed(range(40))])
+    rows = select(more, Source(CORPUS, entry="e0", take=5))
+    assert len(taken) == 5
+    assert {more.column("sample_key")[i].as_py() for i in rows.tolist()} == taken
+    assert rows.tolist() == sorted(rows.tolist())
+    assert len(select(table, Source(CORPUS, take=100))) == 40
+
+
+def test_taking_fewer_samples_is_another_plan_and_taking_all_is_the_old_one():
+    def identity(take: int | None) -> dict:
+        manifest = {"name": "c", "files": {"records.parquet": "a", "samples.parquet": "b"}}
+        return plan_identity(Mixture((Source(CORPUS, take=take),)), [manifest], seed=0, batch_size=1, steps=None)
+
+    assert "take" not in identity(None)["sources"][0]
+    assert changes(identity(None), identity(3)) == ["the mixture: `take` of source 1 was None, is 3"]
+    assert changes(identity(3), identity(None)) == ["the mixture: `take` of source 1 was 3, is None"]
+
+
 def test_an_empty_index_is_an_error():
     with pytest.raises(MixtureError, match="index is empty"):
         select(index([]), Source(CORPUS))

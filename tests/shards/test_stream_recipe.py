@@ -61,7 +61,7 @@ ONE = '[[mixture]]\ncorpus = "corpora/five"\n'
         ("[[mixture]]\nentry = 'a'\n", "[[mixture]] number 1: `corpus` is None"),
         (ONE + "[[mixture]]\ncorpus = 3\n", "number 2: `corpus` is 3"),
         (ONE + "entri = 'a'\n", "[[mixture]] number 1 has no key `entri`; did you mean 'entry'?"),
-        (ONE + "zzz = 'a'\n", "allowed: corpus, entry, task, tag, repeat, weight"),
+        (ONE + "zzz = 'a'\n", "allowed: corpus, entry, task, tag, take, repeat, weight"),
         (ONE + "entry = 3\n", "`entry` is 3, not a name"),
         (ONE + "tag = []\n", "`tag` is [], not a name"),
         (ONE + "repeat = 1.5\n", "`repeat` is 1.5, not a whole number"),
