@@ -1,0 +1,1 @@
+"""THE LEARNER: the UFVideo model, from stream to checkpoint."""

@@ -1,0 +1,129 @@
+"""UFVideo: the whole model (CVPR 2026, arXiv 2512.11336, figure 2).
+
+    clip ── SigLIP ── STC connector ──► visual tokens ┐
+    objects ── SigLIP ── region encoder ──► <Ref> ────┼── Qwen2 ──► words and time tokens
+    words ── embeddings ──────────────────────────────┘     └─► state of <Seg> ── MLP ── SAM2 decoder ──► masks
+
+Shapes as in ``model.batch``, and D language width, E vision width, W vocabulary, Z pixels of a mask frame's side.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from model.batch import Batch
+from model.config import ModelConfig
+from model.connector import STCConnector
+from model.losses import Counts, Losses, losses
+from model.pixels import for_masks, for_vision
+from model.regions import RegionEncoder
+from model.segmentation import SegmentationHead
+from model.vision import VisionTower
+
+PARTS: Final[dict[str, str]] = {
+    "vision": "vision.",
+    "connector": "connector.",
+    "regions": "regions.",
+    "language": "language.",
+    "prompt": "segmentation.project.",
+    "mask_decoder": "segmentation.sam2.sam_mask_decoder.",
+    "mask_encoder": "segmentation.sam2.image_encoder.",
+}
+"""What can be trained, by the beginning of its parameters' names; the rest of SAM2 (prompt encoder, …) never is."""
+
+RELEASE_TRAINS: Final = ("connector", "regions", "language", "prompt", "mask_decoder")
+"""What the release trains (paper, section on training): both image encoders stay frozen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Logits of the supervised tokens [C, W], and of the masks [M, Z, Z] at the mask frames' size."""
+
+    logits_CW: Tensor
+    mask_logits_MZZ: Tensor
+
+
+class UFVideo(nn.Module):
+    """The model; ``forward`` answers a batch, ``loss`` weighs the answer."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = VisionTower(config)
+        self.connector = STCConnector(config.vision_width, config.width, config.connector_depth)
+        self.regions = RegionEncoder(config.vision_width, config.width, config.region_tokens)
+        self.language = qwen2(config)
+        self.segmentation = SegmentationHead(config)
+
+    def forward(self, batch: Batch) -> Output:
+        embeds_BLD, attends_BL = self.embed(batch)
+        states_BLD = self.read(embeds_BLD, attends_BL)
+        logits_CW = self.language.lm_head(states_BLD[batch.learned_row_C, batch.learned_column_C])
+        return Output(logits_CW, self.masks(states_BLD, batch))
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the language model reads, [B, L, D], and which positions there are, bool [B, L]."""
+        embeds_BLD, attends_BL = self.language.get_input_embeddings()(batch.ids_BL), batch.attends_BL
+        if not len(batch.frames_UHWC):
+            return embeds_BLD, attends_BL
+        features_UNE = self.vision(for_vision(batch.frames_UHWC))
+        if len(batch.clip_row_V):
+            visual_VKD = self.connector(features_UNE[batch.clip_frame_VT])
+            columns_VK = batch.clip_column_V[:, None] + torch.arange(visual_VKD.shape[1], device=visual_VKD.device)
+            rows_VK = batch.clip_row_V[:, None].expand_as(columns_VK)
+            embeds_BLD = embeds_BLD.index_put((rows_VK, columns_VK), visual_VKD.to(embeds_BLD.dtype))
+        if len(batch.slot_object_Q):
+            tokens_RKD, there_RK = self.regions(
+                features_UNE, batch.region_frame_P, batch.region_grid_PGG, batch.region_place_RF
+            )
+            slot, place = (batch.slot_object_Q, batch.slot_token_Q), (batch.slot_row_Q, batch.slot_column_Q)
+            embeds_BLD = embeds_BLD.index_put(place, tokens_RKD[slot].to(embeds_BLD.dtype))
+            attends_BL = attends_BL.index_put(place, there_RK[slot])
+        return embeds_BLD, attends_BL
+
+    def read(self, embeds_BLD: Tensor, attends_BL: Tensor) -> Tensor:
+        """States [B, L, D] behind the final norm; positions count only what there is."""
+        positions_BL = (attends_BL.long().cumsum(1) - 1).clamp(min=0)
+        return self.language.model(
+            inputs_embeds=embeds_BLD, attention_mask=attends_BL, position_ids=positions_BL, use_cache=False
+        ).last_hidden_state
+
+    def masks(self, states_BLD: Tensor, batch: Batch) -> Tensor:
+        """Mask logits [M, Z, Z], float32; none where the batch has no ``<Seg>``."""
+        if not len(batch.mask_frame_M):
+            side = self.config.mask_image_size
+            return states_BLD.new_zeros((0, side, side), dtype=torch.float32)
+        states_ND = states_BLD[batch.seg_row_N, batch.seg_column_N]
+        return self.segmentation(states_ND, for_masks(batch.mask_frames_SHWC), batch.mask_frame_M, batch.mask_object_M)
+
+    def loss(self, batch: Batch, counts: Counts) -> Losses:
+        """The batch's part of a step's losses; ``counts`` are those of the whole step."""
+        output = self(batch)
+        return losses(output.logits_CW, batch.label_C, output.mask_logits_MZZ, batch.masks, batch.mask_weight_M, counts)
+
+    def train_parts(self, parts: tuple[str, ...] = RELEASE_TRAINS) -> None:
+        """Let the parts of PARTS learn and freeze everything else."""
+        prefixes = tuple(PARTS[part] for part in parts)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith(prefixes))
+
+
+def qwen2(config: ModelConfig) -> Qwen2ForCausalLM:
+    """Qwen2 with an untied head, initialised as transformers does."""
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=config.vocab_size,
+            hidden_size=config.width,
+            intermediate_size=config.mlp,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.kv_heads,
+            rms_norm_eps=1e-6,
+            initializer_range=config.init_std,
+            rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+            tie_word_embeddings=False,
+        )
+    )
