@@ -1,0 +1,130 @@
+"""What the model answers: greedy decoding of every answer of a sample, and masks for each ``<Seg>`` it says.
+
+The state that predicts ``<Seg>`` makes the prompt, as in training (the release's free generation takes the one
+before: its defect D2). Text comes back in the shards' spelling, with its time tokens.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from model.batch import Batch
+from model.collate import collate
+from model.config import ModelConfig
+from model.conversation import Conversation, prompt_for
+from model.example import Example, load, outline
+from model.pixels import for_masks
+from model.segmentation import upsampled
+from model.tokenizer import Tokenizer
+from model.ufvideo import UFVideo
+from shards.stream import Draw
+
+Bitmap = np.ndarray[Any, np.dtype[np.bool_]]
+MAX_NEW_TOKENS: Final = 256
+ROOM: Final = 8
+"""Tokens that an answer may have beyond twice those of the truth; an untrained model would go on for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model said to a sample: its answers, and its masks by (target, frame), [height, width].
+
+    A target for which no ``<Seg>`` was said has no masks; one too many is dropped.
+    """
+
+    key: str
+    answers: tuple[str, ...]
+    masks: dict[tuple[int, int], Bitmap]
+
+
+@torch.no_grad()
+def predict(
+    model: UFVideo,
+    draw: Draw,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    *,
+    seed: int = 0,
+) -> Prediction:
+    """The model's answer to each user turn, given the true turns before it. Masks are on the sample's mask frames.
+
+    An answer is cut at MAX_NEW_TOKENS, and at twice the true answer's length and ROOM.
+    """
+    plan = outline(draw, config, tokenizer, seed=seed)
+    example = load(plan, config)
+    device = next(model.parameters()).device
+    answers: list[str] = []
+    states: dict[int, Tensor] = {}
+    for number in range(len(draw.turns) // 2):
+        words = prompt_for(draw.turns, number, tokenizer)
+        prompt = collate([_with_words(example, words)], config, tokenizer.pad).to(device)
+        truth = tokenizer.encode(draw.turns[2 * number + 1].text)
+        ids, seg_states = generate(model, prompt, tokenizer, min(2 * len(truth) + ROOM, MAX_NEW_TOKENS))
+        answers.append(tokenizer.decode(ids))
+        first, expected = len(words.segs), truth.count(tokenizer.seg)
+        states |= {first + i: state for i, state in enumerate(seg_states[:expected])}
+    return Prediction(plan.key, tuple(answers), _masks(model, example, states, config, tokenizer))
+
+
+def _with_words(example: Example, words: Conversation) -> Example:
+    """The example with another conversation, without masks to predict, and with the regions that it mentions."""
+    shown = len(words.refs)
+    plan = replace(
+        example.outline,
+        words=replace(words, learned=(False,) * len(words.ids), segs=()),
+        regions=example.outline.regions[:shown],
+        masks=(),
+    )
+    return replace(example, outline=plan, grids=example.grids[:shown], mask_pixels={}, masks=())
+
+
+def generate(model: UFVideo, prompt: Batch, tokenizer: Tokenizer, most: int) -> tuple[list[int], list[Tensor]]:
+    """The ids that follow a prompt of one row, without ``<|im_end|>``, and the state [D] that said each ``<Seg>``."""
+    embeds, attends = model.embed(prompt)
+    position = int(attends.sum())
+    positions = (attends.long().cumsum(1) - 1).clamp(min=0)
+    cache = DynamicCache()
+    ids: list[int] = []
+    segs: list[Tensor] = []
+    for _ in range(most):
+        state = model.language.model(
+            inputs_embeds=embeds, attention_mask=attends, position_ids=positions, past_key_values=cache, use_cache=True
+        ).last_hidden_state[0, -1]
+        token = int(model.language.lm_head(state).argmax())
+        if token == tokenizer.im_end:
+            break
+        ids.append(token)
+        if token == tokenizer.seg:
+            segs.append(state)
+        embeds = model.language.get_input_embeddings()(torch.tensor([[token]], device=embeds.device))
+        attends = torch.cat((attends, attends.new_ones(1, 1)), 1)
+        positions = torch.tensor([[position]], device=embeds.device)
+        position += 1
+    return ids, segs
+
+
+def _masks(
+    model: UFVideo, example: Example, states: dict[int, Tensor], config: ModelConfig, tokenizer: Tokenizer
+) -> dict[tuple[int, int], Bitmap]:
+    """The masks of the targets that have a state, on the frames that the outline chose."""
+    plan = example.outline
+    pairs = [(target, frame) for target, frame in plan.masks if target in states]
+    if not pairs:
+        return {}
+    device = next(model.parameters()).device
+    whole = collate([example], config, tokenizer.pad).to(device)
+    order = sorted(states)
+    kept = torch.tensor([target in states for target, _ in plan.masks], device=device)
+    logits = model.segmentation(
+        torch.stack([states[target] for target in order]),
+        for_masks(whole.mask_frames_SHWC),
+        whole.mask_frame_M[kept],
+        torch.tensor([order.index(target) for target, _ in pairs], device=device),
+    )
+    clip = plan.draw.record.clip
+    bitmaps = (upsampled(logits, (clip.height, clip.width)) > 0).cpu().numpy()
+    return dict(zip(pairs, bitmaps, strict=True))

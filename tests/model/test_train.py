@@ -1,0 +1,296 @@
+"""Training runs on a small corpus: stopped and resumed, cut into micro-batches and ranks, refused and interrupted."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from converters.world import write_world
+from model import checkpoint
+from model.cli import main
+from model.distributed import Ranks
+from model.loader import Loader, Step
+from model.logbook import TIMING, Logbook
+from model.recipe import load_train_recipe
+from model.run import Run, open_run
+from model.train import NotFinite, Stop, Trained, train, train_step
+from pipelines.build import build
+from pipelines.recipe import load_recipe
+from shards.stream import Draw
+from shards.toml_table import RecipeError
+
+ROOT = Path(__file__).parents[2]
+ALONE = Ranks(0, 1, torch.device("cpu"))
+
+CORPUS = """
+[corpus]
+name = "lesson"
+[[dataset]]
+converter = "refcoco"
+root = "raw/refer"
+split = "train"
+take = 3
+[[dataset]]
+converter = "mevis"
+root = "raw/mevis"
+split = "train"
+take = 3
+[[dataset]]
+converter = "charades_sta"
+root = "raw/charades_sta"
+split = "train"
+take = 4
+"""
+
+RECIPE = """
+[model]
+preset = "tiny"
+tokenizer_size = 300
+num_frames = 2
+image_size = 42
+layers = 1
+vision_layers = 2
+mask_image_size = 64
+hiera_width = 8
+mask_width = 32
+
+[train]
+parts = "all"
+lr = 1e-3
+save_every = 100
+micro_batch = 2
+workers = 1
+
+[show]
+samples = 0
+
+[stream]
+seed = 1
+batch_size = 4
+epochs = 2
+
+[[mixture]]
+corpus = "corpus"
+"""
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus of ten samples."""
+    root = tmp_path_factory.mktemp("lesson")
+    write_world(root / "raw", clips=2, seed=3, datasets=("refer", "mevis", "charades_sta"))
+    (root / "corpus.toml").write_text(CORPUS)
+    build(load_recipe(root / "corpus.toml"), root / "corpus", workers=0)
+    return root
+
+
+@pytest.fixture
+def written(lesson: Path) -> Callable[..., Path]:
+    """Writes a train recipe beside the corpus, with words of RECIPE replaced."""
+
+    def write(name: str = "train", changes: dict[str, str] | None = None) -> Path:
+        text = RECIPE
+        for old, new in (changes or {}).items():
+            assert old in text
+            text = text.replace(old, new)
+        path = lesson / f"{name}.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def trained(recipe: Path, folder: Path, stop_after: int | None = None) -> Trained:
+    return train(load_train_recipe(recipe), folder, ALONE, stop_after=stop_after)
+
+
+def numbers(folder: Path) -> list[dict[str, float]]:
+    """What a run logged, without times."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The checksums of the last checkpoint's files."""
+    last = checkpoint.latest(folder)
+    assert last is not None
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(last.iterdir())}
+
+
+def test_a_run_that_is_stopped_and_resumed_equals_the_uninterrupted_one_bit_for_bit(written, tmp_path) -> None:
+    recipe = written()
+    whole = trained(recipe, tmp_path / "whole")
+    assert (whole.steps, whole.total, whole.stopped) == (6, 6, False)
+    for stop in (1, 4, None):
+        part = trained(recipe, tmp_path / "parts", stop)
+    assert part == Trained(tmp_path / "parts", 6, 6, False)
+    assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
+    assert digests(tmp_path / "parts") == digests(tmp_path / "whole")
+
+
+def test_a_run_that_dies_between_checkpoints_goes_on_from_the_last_one(written, tmp_path, monkeypatch) -> None:
+    recipe = written(changes={"save_every = 100": "save_every = 2"})
+    trained(recipe, tmp_path / "whole")
+    log = Logbook.log
+
+    def die(self: Logbook, step: int, told: dict[str, float]) -> None:
+        log(self, step, told)
+        if step == 2:
+            raise RuntimeError("the machine is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Logbook, "log", die)
+        with pytest.raises(RuntimeError, match="gone"):
+            trained(recipe, tmp_path / "died")
+    assert len(numbers(tmp_path / "died")) == 3
+    trained(recipe, tmp_path / "died")
+    assert numbers(tmp_path / "died") == numbers(tmp_path / "whole")
+    assert digests(tmp_path / "died") == digests(tmp_path / "whole")
+
+
+def test_micro_batches_change_nothing_but_rounding(written, tmp_path) -> None:
+    trained(written("one", {"micro_batch = 2": "micro_batch = 1"}), tmp_path / "one", 3)
+    trained(written("four", {"micro_batch = 2": "micro_batch = 4"}), tmp_path / "four", 3)
+    for one, four in zip(numbers(tmp_path / "one"), numbers(tmp_path / "four"), strict=True):
+        assert one == pytest.approx(four, rel=2e-3, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_two_ranks_see_the_same_global_batches_as_one(written, tmp_path) -> None:
+    recipe = written()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    call = [*torchrun, "-m", "model.train", str(recipe), "--out", str(tmp_path / "two"), "--stop-after", "3"]
+    ran = subprocess.run(call, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr.decode()[-2000:]
+    trained(recipe, tmp_path / "one", 3)
+    one, two = numbers(tmp_path / "one"), numbers(tmp_path / "two")
+    # The first step's losses are those of equal weights on equal samples; later ones carry rounding along.
+    assert two[0] == pytest.approx(one[0], rel=1e-5)
+    for a, b in zip(one, two, strict=True):
+        assert b == pytest.approx(a, rel=2e-3, abs=1e-5)
+    # A run may go on with another number of ranks.
+    trained(recipe, tmp_path / "two")
+    assert len(numbers(tmp_path / "two")) == 6
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(written, tmp_path) -> None:
+    run = open_run(load_train_recipe(written()), tmp_path / "run", ALONE)
+    with torch.no_grad():
+        run.model.language.lm_head.weight[0, 0] = torch.inf
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    with pytest.raises(NotFinite, match=r"step 0: the loss is (nan|inf).*samples of rank 0 are .*train/"):
+        train_step(run, first_step(run), 0, ALONE, Stop())
+    assert not run.optimizer.state
+    assert all(torch.equal(before[name], tensor) for name, tensor in run.model.state_dict().items())
+
+
+def test_only_the_parts_that_the_recipe_names_learn(written, tmp_path) -> None:
+    run = open_run(load_train_recipe(written("parts", {'"all"': '["connector", "prompt"]'})), tmp_path / "run", ALONE)
+    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
+    train_step(run, first_step(run), 0, ALONE, Stop())
+    moved = {name for name, parameter in run.model.named_parameters() if not torch.equal(before[name], parameter)}
+    assert moved
+    assert all(name.startswith(("connector.", "segmentation.project.")) for name in moved)
+    assert any(name.startswith("segmentation.project.") for name in moved)
+
+
+def first_step(run: Run) -> Step:
+    """The first step with its batches decoded, since they go when the loader does."""
+    step = next(loader := iter(Loader(run.stream, run.config, run.tokenizer, 2, 2048, 1)))
+    list(step.batches())
+    loader.close()
+    return step
+
+
+def test_sigterm_ends_the_run_after_the_step_with_a_checkpoint(written, tmp_path, monkeypatch) -> None:
+    log = Logbook.log
+
+    def ask(self: Logbook, step: int, told: dict[str, float]) -> None:
+        log(self, step, told)
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Logbook, "log", ask)
+        ended = trained(written(), tmp_path / "run")
+    assert ended.stopped
+    assert ended.steps in (2, 3)  # the step at hand is finished
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    trained(written(), tmp_path / "whole", ended.steps)
+    assert digests(tmp_path / "run") == digests(tmp_path / "whole")
+
+
+def test_the_text_loss_falls(written, tmp_path) -> None:
+    trained(written("longer", {"epochs = 2": "epochs = 12"}), tmp_path / "run")
+    told = numbers(tmp_path / "run")
+    assert sum(line["ce"] for line in told[-5:]) < 0.5 * sum(line["ce"] for line in told[:5])
+
+
+def test_a_finished_run_shows_what_it_answers_before_and_after(written, tmp_path, capsys) -> None:
+    recipe = written("shown", {"samples = 0": "samples = 4"})
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run")]) == 0
+    folder = tmp_path / "run" / "predictions"
+    before, after = (json.loads((folder / f"{when}.json").read_text()) for when in ("before", "after"))
+    assert [row["key"] for row in before] == [row["key"] for row in after]
+    assert len(before) == 4
+    page = (folder / "index.html").read_text()
+    assert all(row["key"] in page for row in before)
+    assert len(list((folder / "pictures").glob("*.png"))) == 4
+    assert "4 samples answered" in capsys.readouterr().out
+    assert (tmp_path / "run" / "loss.png").stat().st_size > 10_000
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run")]) == 0  # nothing is left to do
+    assert len(numbers(tmp_path / "run")) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lr = 1e-3": "lr = 2e-3"}, "train.lr was 0.001, is 0.002"),
+        ({"layers = 1\nvision": "layers = 2\nvision"}, "model.layers was 1, is 2"),
+        ({"batch_size = 4": "batch_size = 5"}, "stream.batch_size was 4, is 5"),
+    ],
+)
+def test_a_folder_that_holds_another_run_is_refused_with_what_differs(written, tmp_path, changes, words) -> None:
+    open_run(load_train_recipe(written()), tmp_path / "run", ALONE)
+    with pytest.raises(RecipeError) as caught:
+        open_run(load_train_recipe(written("other", changes)), tmp_path / "run", ALONE)
+    assert words in str(caught.value)
+    assert "new folder" in str(caught.value)
+
+
+def test_what_only_keeps_house_may_change_between_calls(written, tmp_path) -> None:
+    trained(written(), tmp_path / "run", 1)
+    trained(written("house", {"save_every = 100": "save_every = 1", "workers = 1": "workers = 2"}), tmp_path / "run", 2)
+    assert len(numbers(tmp_path / "run")) == 2
+
+
+def test_a_folder_with_other_files_is_refused(written, tmp_path, capsys) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    assert main(["train", str(written()), "--out", str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_a_sample_that_does_not_fit_stops_the_run_by_its_key(written, tmp_path, capsys) -> None:
+    recipe = written("short", {'parts = "all"': 'parts = "all"\nmax_text_tokens = 40'})
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert "train/" in told
+    assert "max_text_tokens" in told
+
+
+def test_media_that_cannot_be_read_stops_the_run_by_name(written, tmp_path, capsys, monkeypatch) -> None:
+    def fail(self: Draw, indices: list[int]) -> list:
+        from shards.manifest import CorpusError
+
+        raise CorpusError(f"{self.record.key} cannot be delivered")
+
+    monkeypatch.setattr(Draw, "frames", fail)
+    assert main(["train", str(written()), "--out", str(tmp_path / "run")]) == 1
+    assert "cannot be delivered" in capsys.readouterr().err
