@@ -20,6 +20,7 @@ FOLDER: Final = "predictions"
 PANEL_WIDTH: Final = 220
 FRAMES: Final = 4
 ROW_LABEL: Final = 18
+GAP: Final = 4
 BAR_ROW: Final = (
     '<div style="display:flex;gap:.5rem;align-items:center"><span style="width:4rem">{who}</span>'
     '<span style="position:relative;flex:1;height:.8rem;background:var(--line)">{bar}</span></div>'
@@ -128,14 +129,14 @@ def _picture(draw: Draw, told: dict[str, dict[str, Any]]) -> Image.Image | None:
     rows = {"truth": _true_layers(draw, frames)}
     if draw.sample.targets:
         rows |= {when: _told_layers(row, clip.height, clip.width) for when, row in told.items()}
-    sheet = Image.new("RGB", (PANEL_WIDTH * len(frames), (height + ROW_LABEL) * len(rows)), "white")
+    sheet = Image.new("RGB", ((PANEL_WIDTH + GAP) * len(frames), (height + ROW_LABEL) * len(rows)), "white")
     pen = ImageDraw.Draw(sheet)
     for line, (who, layers) in enumerate(rows.items()):
         top = line * (height + ROW_LABEL)
         pen.text((4, top + 3), who, fill="black")
         for column, (frame, picture) in enumerate(zip(frames, pictures, strict=True)):
             drawn = panel(draw.record, draw.sample, layers, frame, picture, (PANEL_WIDTH, height))
-            sheet.paste(drawn, (column * PANEL_WIDTH, top + ROW_LABEL))
+            sheet.paste(drawn, (column * (PANEL_WIDTH + GAP), top + ROW_LABEL))
     return sheet
 
 

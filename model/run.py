@@ -80,13 +80,14 @@ def open_run(recipe: TrainRecipe, folder: Path, ranks: Ranks) -> Run:
 
 
 def build_model(recipe: TrainRecipe, config: ModelConfig, device: torch.device) -> UFVideo:
-    """The model with weights from ``[train] seed``, the same on every rank."""
+    """The model on its device, with weights from ``[train] seed``: the same on every rank of one kind of device."""
     torch.manual_seed(recipe.train.seed)
-    model = UFVideo(config)
+    with device:  # 8 ranks of the 7B model would need 256 GB of host memory
+        model = UFVideo(config)
     model.train_parts(recipe.train.parts)
     if recipe.train.checkpoint_activations:
         model.language.gradient_checkpointing_enable({"use_reentrant": False})
-    return model.to(device).train()
+    return model.train()
 
 
 def build_optimizer(recipe: TrainRecipe, model: UFVideo) -> torch.optim.AdamW:

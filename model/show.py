@@ -36,9 +36,12 @@ class Score:
 
 
 def show_predictions(run: Run, ranks: Ranks, when: str) -> None:
-    """Let the model answer some samples of its mixture, and write the page. Rank 0 works, the others wait."""
-    if ranks.rank == 0 and run.recipe.show_samples:
-        folder = run.folder / FOLDER
+    """Let the model answer some samples of its mixture, and write the page; once for ``before``, once for ``after``.
+
+    Rank 0 works, the others wait.
+    """
+    folder = run.folder / FOLDER
+    if ranks.rank == 0 and run.recipe.show_samples and not (folder / f"{when}.json").exists():
         folder.mkdir(exist_ok=True)
         draws = choose(run, run.recipe.show_samples)
         found = [predict(run.model, draw, run.config, run.tokenizer, seed=run.stream.seed) for draw in draws]

@@ -70,14 +70,14 @@ def test_how_often_a_run_is_saved_is_no_part_of_what_it_learns(tmp_path) -> None
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (LEAST + "[trian]\n", "'trian'; did you mean 'train'?"),
+        (LEAST + "[traim]\n", "'traim'; did you mean 'train'?"),
         (LEAST.replace("tiny", "tyny"), "did you mean 'tiny'?"),
         (LEAST.replace('preset = "tiny"', "layers = 2"), "[model] lacks `preset`"),
         (LEAST.replace('"tiny"', '"tiny"\nlayer = 2'), "has no key `layer`; did you mean 'layers'?"),
         (LEAST.replace('"tiny"', '"tiny"\nlayers = "two"'), "`layers` is 'two', not a whole number"),
         (LEAST.replace('"tiny"', '"tiny"\nnum_frames = 7'), "make it even"),
         (LEAST.replace('"tiny"', '"tiny"\nvocab_size = 7'), "has no key `vocab_size`"),
-        (LEAST + '[train]\nparts = ["conector"]\n', "did you mean 'connector'?"),
+        (LEAST + '[train]\nparts = ["connectr"]\n', "did you mean 'connector'?"),
         (LEAST + "[train]\nlr = 0\n", "`lr` is 0, not above 0"),
         (LEAST + "[train]\nwarmup = 3\n", "`warmup` is 3, not a share between 0 and 1"),
         (LEAST + "[train]\nmicro_batch = 0\n", "`micro_batch` is 0, not 1 or more"),
