@@ -18,7 +18,7 @@ from typing import Final
 
 from model.tokenizer import Tokenizer
 from shards.record import ROLES, Turn, Turns
-from shards.tokens import IMAGE, SEG, VIDEO
+from shards.tokens import IMAGE, REF, SEG, VIDEO
 
 SYSTEM_PROMPT: Final = "You are a helpful assistant."
 """Qwen2's default (Qwen2-7B-Instruct, chat template), which the release keeps."""
@@ -83,6 +83,10 @@ def _check(turns: Turns) -> None:
             raise ValueError(f"turn {i} is of the {turn.role}; turns alternate, from the user on: merge or drop it")
         if turn.role == "user" and SEG in turn.text:
             raise ValueError(f"turn {i} of the user holds {SEG}, which has no mask to learn; write it in the answer")
+        if turn.role == "assistant" and REF in turn.text:
+            raise ValueError(
+                f"turn {i} answers with {REF}, but only a user can show an object; write it in the question"
+            )
         _check_media(i, turn)
 
 

@@ -9,10 +9,11 @@ from typing import Any, Final
 from model.batch import Batch
 from model.collate import collate
 from model.config import ModelConfig
-from model.example import Outline, load, outline
+from model.example import Outline, SampleError, load, outline
 from model.losses import Counts
 from model.tokenizer import Tokenizer
-from shards.stream import Draw, Stream
+from shards.manifest import CorpusError
+from shards.stream import Stream
 
 STEPS_AHEAD: Final = 2
 """Steps that are decoded while one is computed."""
@@ -55,19 +56,31 @@ class Loader:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
             waiting: deque[Step] = deque()
             try:
-                epoch = self.stream.epoch
-                for draws in self.stream:
-                    waiting.append(self._step(epoch, draws, pool))
-                    epoch = self.stream.epoch
-                    if len(waiting) > STEPS_AHEAD:
-                        yield waiting.popleft()
+                fault = None
+                while fault is None:
+                    try:
+                        if (step := self._next(pool)) is None:
+                            break
+                    except (SampleError, CorpusError) as error:  # found ahead of its turn: first what comes before it
+                        fault = error
+                    else:
+                        waiting.append(step)
+                        if len(waiting) > STEPS_AHEAD:
+                            yield waiting.popleft()
                 while waiting:
                     yield waiting.popleft()
+                if fault is not None:
+                    raise fault
             finally:
                 # Steps that were handed out keep their batches; those of a loop that was left are not decoded.
                 pool.shutdown(wait=True, cancel_futures=bool(waiting))
 
-    def _step(self, epoch: int, draws: Sequence[Draw], pool: ThreadPoolExecutor) -> Step:
+    def _next(self, pool: ThreadPoolExecutor) -> Step | None:
+        """The stream's next step, its batches on their way; None behind the last."""
+        epoch = self.stream.epoch
+        draws = next(self.stream, None)
+        if draws is None:
+            return None
         plans = tuple(
             outline(draw, self.config, self.tokenizer, seed=self.stream.seed, max_text_tokens=self.max_text_tokens)
             for draw in draws

@@ -47,8 +47,8 @@ WORDS = st.lists(
 class TestIds:
     @given(st.lists(WORDS, min_size=2, max_size=6).filter(lambda texts: len(texts) % 2 == 0))
     def test_a_conversation_has_the_ids_of_its_chatml_string(self, tokenizer, texts):
-        turns = turns_of(*texts)
-        blank = [text[: len(text) - len(text.lstrip())] for text in texts[1::2]]
+        turns = turns_of(*(text.replace(REF, SEG) if i % 2 else text for i, text in enumerate(texts)))
+        blank = [turn.text[: len(turn.text) - len(turn.text.lstrip())] for turn in turns[1::2]]
         assume(not any("\n" in space or "\r" in space for space in blank))
         assert list(encode_turns(turns, tokenizer).ids) == tokenizer.hf.encode(chatml(turns))
 
@@ -144,6 +144,10 @@ class TestErrors:
     def test_a_conversation_without_turns_is_refused(self, tokenizer):
         with pytest.raises(ValueError, match="no turns; render"):
             encode_turns((), tokenizer)
+
+    def test_an_object_shown_in_an_answer_is_refused(self, tokenizer):
+        with pytest.raises(ValueError, match=r"turn 1 answers with <Ref>, .*; write it in the question"):
+            encode_turns(turns_of("Which?", "This: <Ref>."), tokenizer)
 
     def test_a_target_in_a_question_is_refused(self, tokenizer):
         with pytest.raises(ValueError, match=r"turn 2 of the user holds <Seg>, .*; write it in the answer"):
