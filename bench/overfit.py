@@ -131,7 +131,7 @@ def write_sheet(pictures: Path, out: Path) -> None:
     for number, column in enumerate(columns):
         top = 0
         for sheet in column:
-            page.paste(sheet, (number * width, top))
+            page.paste(sheet, (number * width, top), sheet)
             top += sheet.height + 12
     page.save(out, optimize=True)
 

@@ -21,6 +21,10 @@ PANEL_WIDTH: Final = 220
 FRAMES: Final = 4
 ROW_LABEL: Final = 18
 GAP: Final = 4
+FEWEST: Final = 3
+"""Panels of the narrowest picture, so that a still is not blown up."""
+GREY: Final = (128, 128, 128)
+"""Can be read on light and on dark pages; the picture has no background of its own."""
 BAR_ROW: Final = (
     '<div style="display:flex;gap:.5rem;align-items:center"><span style="width:4rem">{who}</span>'
     '<span style="position:relative;flex:1;height:.8rem;background:var(--line)">{bar}</span></div>'
@@ -129,14 +133,17 @@ def _picture(draw: Draw, told: dict[str, dict[str, Any]]) -> Image.Image | None:
     rows = {"truth": _true_layers(draw, frames)}
     if draw.sample.targets:
         rows |= {when: _told_layers(row, clip.height, clip.width) for when, row in told.items()}
-    sheet = Image.new("RGB", ((PANEL_WIDTH + GAP) * len(frames), (height + ROW_LABEL) * len(rows)), "white")
+    turned = len(frames) == 1  # a still's rows stand side by side
+    across, down = (len(rows), 1) if turned else (len(frames), len(rows))
+    step_x, step_y = PANEL_WIDTH + GAP, height + ROW_LABEL
+    sheet = Image.new("RGBA", (step_x * max(across, FEWEST), step_y * down))
     pen = ImageDraw.Draw(sheet)
     for line, (who, layers) in enumerate(rows.items()):
-        top = line * (height + ROW_LABEL)
-        pen.text((4, top + 3), who, fill="black")
+        left, top = (line * step_x, 0) if turned else (0, line * step_y)
+        pen.text((left + 4, top + 3), who, fill=GREY)
         for column, (frame, picture) in enumerate(zip(frames, pictures, strict=True)):
             drawn = panel(draw.record, draw.sample, layers, frame, picture, (PANEL_WIDTH, height))
-            sheet.paste(drawn, (column * (PANEL_WIDTH + GAP), top + ROW_LABEL))
+            sheet.paste(drawn, (left + column * step_x, top + ROW_LABEL))
     return sheet
 
 
