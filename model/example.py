@@ -5,7 +5,7 @@ A sample that does not fit is an error that names its key; nothing is cut and no
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,14 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from model.config import ModelConfig
-from model.conversation import Conversation, encode_turns
+from model.conversation import Conversation, encode_turns, prompt_for
 from model.frames import annotated_frames, clip_frames, mask_frames, region_frames
 from model.losses import Counts
 from model.regions import grids_of
 from model.tokenizer import Tokenizer
 from shards import rle
-from shards.record import Record, Turns
+from shards.record import Record, Region
 from shards.stream import Draw
+from shards.tokens import REF, SEG
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -76,40 +77,60 @@ def outline(
     *,
     seed: int,
     max_text_tokens: int = MAX_TEXT_TOKENS,
-    turns: Turns | None = None,
 ) -> Outline:
     """The words and frames of a draw. Mask frames follow from (seed, epoch, repetition, record, window).
 
-    Raises SampleError. ``turns`` replaces the draw's own rendering.
+    Raises SampleError.
     """
-    sample, record = draw.sample, draw.record
     try:
-        words = encode_turns(draw.turns if turns is None else turns, tokenizer)
-        if len(words.ids) > max_text_tokens:
-            raise ValueError(
-                f"its conversation has {len(words.ids)} tokens, {max_text_tokens} are allowed; raise "
-                "`max_text_tokens` of [train], or leave it out of the mixture by entry, task or tag"
-            )
-        for token, found, attached in (
-            ("<Ref>", len(words.refs), len(sample.regions)),
-            ("<Seg>", len(words.segs), len(sample.targets or ())),
-        ):
-            if found != attached:
-                raise ValueError(f"{found} {token} stand for {attached} objects; run `multigrain verify` on the corpus")
-        if (words.media_at is None) != (record.clip.kind == "none"):
-            start = "without" if words.media_at is None else "with"
-            raise ValueError(
-                f"its clip is of kind {record.clip.kind!r}, its conversation begins {start} <image> or <video>; run "
-                "`multigrain verify` on the corpus"
-            )
-        clip = tuple(clip_frames(record.clip, sample, config.num_frames)) if record.clip.kind != "none" else ()
+        words = encode_turns(draw.turns, tokenizer)
+        _check(draw, words, max_text_tokens)
         masks, weight = _masks(draw, config, seed)
     except ValueError as error:
-        raise SampleError(f"{sample.key}: {error}") from None
-    regions = tuple(
-        (region.masklet, tuple(region_frames(region, config.max_region_frames))) for region in sample.regions
-    )
-    return Outline(draw, words, clip, regions, masks, weight)
+        raise SampleError(f"{draw.sample.key}: {error}") from None
+    return Outline(draw, words, _clip(draw, config), _regions(draw.sample.regions, config), masks, weight)
+
+
+def question(draw: Draw, number: int, config: ModelConfig, tokenizer: Tokenizer) -> Outline:
+    """What the model is given before its answer ``number``: the true turns so far, nothing to learn, no masks.
+
+    Raises ValueError where there is no such question.
+    """
+    words = prompt_for(draw.turns, number, tokenizer)
+    silent = replace(words, learned=(False,) * len(words.ids), segs=())
+    shown = draw.sample.regions[: len(words.refs)]
+    return Outline(draw, silent, _clip(draw, config), _regions(shown, config), (), 1.0)
+
+
+def _check(draw: Draw, words: Conversation, max_text_tokens: int) -> None:
+    """Raise ValueError, with a remedy, for words that are too many or do not go with what is attached to them."""
+    sample, kind = draw.sample, draw.record.clip.kind
+    if len(words.ids) > max_text_tokens:
+        raise ValueError(
+            f"its conversation has {len(words.ids)} tokens, {max_text_tokens} are allowed; raise "
+            "`max_text_tokens` of [train], or leave it out of the mixture by entry, task or tag"
+        )
+    for token, found, attached in (
+        (REF, len(words.refs), len(sample.regions)),
+        (SEG, len(words.segs), len(sample.targets or ())),
+    ):
+        if found != attached:
+            raise ValueError(f"{found} {token} stand for {attached} objects; run `multigrain verify` on the corpus")
+    if (words.media_at is None) != (kind == "none"):
+        start = "without" if words.media_at is None else "with"
+        raise ValueError(
+            f"its clip is of kind {kind!r}, its conversation begins {start} <image> or <video>; run "
+            "`multigrain verify` on the corpus"
+        )
+
+
+def _clip(draw: Draw, config: ModelConfig) -> tuple[int, ...]:
+    clip = draw.record.clip
+    return tuple(clip_frames(clip, draw.sample, config.num_frames)) if clip.kind != "none" else ()
+
+
+def _regions(regions: Sequence[Region], config: ModelConfig) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    return tuple((region.masklet, tuple(region_frames(region, config.max_region_frames))) for region in regions)
 
 
 def _masks(draw: Draw, config: ModelConfig, seed: int) -> tuple[tuple[tuple[int, int], ...], float]:

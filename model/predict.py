@@ -4,7 +4,7 @@ The state that predicts ``<Seg>`` makes the prompt, as in training (the release'
 before: its defect D2). Text comes back in the shards' spelling, with its time tokens.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,13 +15,13 @@ from transformers import DynamicCache
 from model.batch import Batch
 from model.collate import collate
 from model.config import ModelConfig
-from model.conversation import Conversation, prompt_for
-from model.example import Example, load, outline
+from model.example import Example, load, outline, question
 from model.pixels import for_masks
 from model.segmentation import upsampled
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
 from shards.stream import Draw
+from shards.tokens import SEG
 
 Bitmap = np.ndarray[Any, np.dtype[np.bool_]]
 MAX_NEW_TOKENS: Final = 256
@@ -42,44 +42,25 @@ class Prediction:
 
 
 @torch.no_grad()
-def predict(
-    model: UFVideo,
-    draw: Draw,
-    config: ModelConfig,
-    tokenizer: Tokenizer,
-    *,
-    seed: int = 0,
-) -> Prediction:
+def predict(model: UFVideo, draw: Draw, config: ModelConfig, tokenizer: Tokenizer, *, seed: int = 0) -> Prediction:
     """The model's answer to each user turn, given the true turns before it. Masks are on the sample's mask frames.
 
     An answer is cut at MAX_NEW_TOKENS, and at twice the true answer's length and ROOM.
     """
-    plan = outline(draw, config, tokenizer, seed=seed)
-    example = load(plan, config)
     device = next(model.parameters()).device
     answers: list[str] = []
     states: dict[int, Tensor] = {}
-    for number in range(len(draw.turns) // 2):
-        words = prompt_for(draw.turns, number, tokenizer)
-        prompt = collate([_with_words(example, words)], config, tokenizer.pad).to(device)
-        truth = tokenizer.encode(draw.turns[2 * number + 1].text)
-        ids, seg_states = generate(model, prompt, tokenizer, min(2 * len(truth) + ROOM, MAX_NEW_TOKENS))
+    target = 0
+    for number, turn in enumerate(draw.turns[1::2]):
+        prompt = collate([load(question(draw, number, config, tokenizer), config)], config, tokenizer.pad).to(device)
+        most = min(2 * len(tokenizer.encode(turn.text)) + ROOM, MAX_NEW_TOKENS)
+        ids, seg_states = generate(model, prompt, tokenizer, most)
         answers.append(tokenizer.decode(ids))
-        first, expected = len(words.segs), truth.count(tokenizer.seg)
-        states |= {first + i: state for i, state in enumerate(seg_states[:expected])}
-    return Prediction(plan.key, tuple(answers), _masks(model, example, states, config, tokenizer))
-
-
-def _with_words(example: Example, words: Conversation) -> Example:
-    """The example with another conversation, without masks to predict, and with the regions that it mentions."""
-    shown = len(words.refs)
-    plan = replace(
-        example.outline,
-        words=replace(words, learned=(False,) * len(words.ids), segs=()),
-        regions=example.outline.regions[:shown],
-        masks=(),
-    )
-    return replace(example, outline=plan, grids=example.grids[:shown], mask_pixels={}, masks=())
+        expected = turn.text.count(SEG)
+        states |= {target + i: state for i, state in enumerate(seg_states[:expected])}
+        target += expected
+    example = load(outline(draw, config, tokenizer, seed=seed), config)
+    return Prediction(draw.sample.key, tuple(answers), _masks(model, example, states, config, tokenizer))
 
 
 def generate(model: UFVideo, prompt: Batch, tokenizer: Tokenizer, most: int) -> tuple[list[int], list[Tensor]]:

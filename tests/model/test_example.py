@@ -108,14 +108,12 @@ def test_a_still_has_one_mask_of_weight_four(plan):
     assert (told.masks, told.mask_weight) == (((0, 0),), 4)
 
 
-def test_the_turns_are_those_of_the_repetition_unless_others_are_given(plan, clip_words):
+def test_the_turns_are_those_of_the_repetition(plan, clip_words):
     told = record(sample(ASKED, "Here.", wordings=(talk(ASKED, "It runs."),)))
     said = [clip_words.decode(plan(draw(told, repetition=r)).words.ids) for r in range(3)]
     assert said[0].endswith("assistant\nHere.\n")
     assert said[1].endswith("assistant\nIt runs.\n")
     assert said[2] == said[0]
-    other = plan(draw(told), turns=talk(ASKED, "There."))
-    assert clip_words.decode(other.words.ids).endswith("There.\n")
 
 
 def test_epoch_repetition_and_seed_change_the_mask_frames_and_nothing_else(plan):

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from model.batch import Batch
 from model.collate import collate
-from model.conversation import prompt_for
-from model.example import load, outline
-from model.predict import MAX_NEW_TOKENS, ROOM, Prediction, _with_words, generate, predict
+from model.example import load, outline, question
+from model.predict import MAX_NEW_TOKENS, ROOM, Prediction, generate, predict
 from model.segmentation import upsampled
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
@@ -43,9 +42,8 @@ def prompt(clip_config, clip_words) -> Callable[..., Batch]:
     """The batch that asks for an answer of a draw."""
 
     def asking(drawn: Draw, answer: int = 0) -> Batch:
-        example = load(outline(drawn, clip_config, clip_words, seed=0), clip_config)
-        words = prompt_for(drawn.turns, answer, clip_words)
-        return collate([_with_words(example, words)], clip_config, clip_words.pad)
+        example = load(question(drawn, answer, clip_config, clip_words), clip_config)
+        return collate([example], clip_config, clip_words.pad)
 
     return asking
 
