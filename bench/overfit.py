@@ -133,7 +133,7 @@ def write_sheet(pictures: Path, out: Path) -> None:
         for sheet in column:
             page.paste(sheet, (number * width, top), sheet)
             top += sheet.height + 12
-    page.save(out, optimize=True)
+    page.quantize(64).save(out, optimize=True)
 
 
 if __name__ == "__main__":

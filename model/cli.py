@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.weight_cli import add_weights
 from shards.manifest import CorpusError
 from shards.toml_table import RecipeError
 
@@ -20,6 +21,7 @@ EPILOG = """\
 a first walk:
   multigrain demo                                  a corpus to learn from, on a generated world
   ufvideo train recipes/train/tiny.toml            a tiny model on it, on a CPU
+  ufvideo generate --checkpoint demo/run --video FILE.mp4 --prompt "Segment the green circle." --out answer
   torchrun --nproc-per-node 8 -m model.train RECIPE.toml --out runs/mine"""
 
 
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         if isinstance(error, (CorpusError, OSError)) or _is_ours(error):
-            return _say(str(error), 1)
+            return _say(str(error), 2 if type(error).__name__ == "AnswerError" else 1)
         return _say(f"unexpected {type(error).__name__}: {error}; run it again with --debug to see where", 1)
 
 
@@ -50,10 +52,12 @@ def _is_ours(error: Exception) -> bool:
     """Whether the learner raised it on purpose; imported late, since torch takes seconds."""
     from model.checkpoint import CheckpointError
     from model.example import SampleError
+    from model.inference import AnswerError
     from model.train import NotFinite
+    from model.weight_files import WeightsError
     from shards.stream import StateError
 
-    return isinstance(error, (CheckpointError, SampleError, NotFinite, StateError))
+    return isinstance(error, (AnswerError, CheckpointError, SampleError, NotFinite, StateError, WeightsError))
 
 
 def _say(words: str, code: int) -> int:
@@ -79,7 +83,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--debug", action="store_true", help="show the traceback of an error")
     train.set_defaults(run=_train)
+
+    generate = commands.add_parser(
+        "generate",
+        help="ask a trained model about a video, a still or a folder of frames",
+        description="Prints the answer with its times in seconds. Objects are pointed at with <Ref> in the prompt and "
+        "one --region each.",
+    )
+    generate.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="DIR", help="a run, or one of its checkpoints"
+    )
+    media = generate.add_mutually_exclusive_group(required=True)
+    media.add_argument("--video", type=Path, dest="media", metavar="FILE")
+    media.add_argument("--image", type=Path, dest="media", metavar="FILE")
+    media.add_argument("--frames", type=Path, dest="media", metavar="DIR", help="pictures, in the order of their names")
+    generate.add_argument("--prompt", required=True, metavar="TEXT")
+    generate.add_argument(
+        "--region", action="append", default=[], metavar="WHAT@FRAME",
+        help="a mask's file, a box x1,y1,x2,y2 or a point x,y in pixels, on a frame (0)",
+    )  # fmt: skip
+    generate.add_argument("--window", type=_window, metavar="A:B", help="look at these seconds only")
+    generate.add_argument("--mask-frames", type=_steps, metavar="N", help="masks on N frames only, evenly (all)")
+    generate.add_argument("--out", type=Path, metavar="DIR", help="write answer.json and overlay.webp here")
+    generate.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    generate.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    generate.set_defaults(run=_generate)
+    add_weights(commands)
     return parser
+
+
+def _window(text: str) -> tuple[float, float]:
+    start, colon, end = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError("is A:B in seconds, for example 3.5:10")
+    return float(start), float(end)
 
 
 def _steps(text: str) -> int:
@@ -109,6 +146,15 @@ def _train(args: argparse.Namespace) -> int:
     if line := summary_line(ended.folder):
         print(f"learned     {line}\npredictions {ended.folder / FOLDER / 'index.html'}")
     return 0
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from model.generate import run_generate
+
+    return run_generate(
+        args.checkpoint, args.media, args.prompt, args.region,
+        window=args.window, mask_frames=args.mask_frames, out=args.out, as_json=args.json,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,0 +1,243 @@
+"""Questions about files: answered as training samples are, in seconds and masks, and refused in one line."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import model
+from converters.world import write_world
+from model import checkpoint
+from model.cli import main
+from model.distributed import Ranks
+from model.generate import in_seconds, parse_region
+from model.inference import Answerer, AnswerError, OpenClip, Shown, spans_of
+from model.predict import Prediction, predict
+from model.recipe import load_train_recipe
+from model.run import open_run
+from pipelines.build import build
+from pipelines.recipe import load_recipe
+from shards import rle
+from shards.reader import Corpus
+from shards.record import Clip
+from shards.stream import Draw
+
+CORPUS = """
+[corpus]
+name = "asked"
+max_skip_share = 1.0
+[[dataset]]
+converter = "refcoco"
+root = "raw/refer"
+split = "train"
+[[dataset]]
+converter = "mevis"
+root = "raw/mevis"
+split = "train"
+[[dataset]]
+converter = "videorefer"
+root = "raw/videorefer"
+split = "train"
+"""
+
+RECIPE = """
+[model]
+preset = "tiny"
+tokenizer_size = 300
+num_frames = 2
+image_size = 42
+layers = 1
+vision_layers = 2
+mask_image_size = 64
+hiera_width = 8
+mask_width = 32
+[[mixture]]
+corpus = "corpus"
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A world with its corpus, and a run of random weights."""
+
+    root: Path
+    corpus: Corpus
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    def draw(self, entry: str) -> Draw:
+        rows = [row for row, of in enumerate(self.corpus.samples.column("entry").to_pylist()) if of == entry]
+        row, record, sample = self.corpus.sample(self.corpus.samples.column("sample_key")[rows[0]].as_py())
+        return Draw(0, 0, 0, 0, record, sample, self.corpus, row)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    root = tmp_path_factory.mktemp("asked")
+    write_world(root / "raw", clips=1, seed=3, datasets=("refer", "mevis", "videorefer"))
+    (root / "corpus.toml").write_text(CORPUS)
+    build(load_recipe(root / "corpus.toml"), root / "corpus", workers=0)
+    (root / "train.toml").write_text(RECIPE)
+    run = open_run(load_train_recipe(root / "train.toml"), root / "run", Ranks(0, 1, torch.device("cpu")))
+    checkpoint.save(run.folder, 1, run.model, run.optimizer, {"stream": run.stream.state_dict()})
+    return Asked(root, Corpus.open(root / "corpus"))
+
+
+@pytest.fixture(scope="module")
+def answerer(asked: Asked) -> Answerer:
+    return model.load(asked.run)
+
+
+def media_of(asked: Asked, draw: Draw) -> Path:
+    folder = {"refcoco": "refer", "mevis": "mevis", "videorefer": "videorefer"}[draw.record.dataset]
+    return asked.root / "raw" / folder / draw.record.clip.source
+
+
+@pytest.fixture
+def says_seg(answerer: Answerer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model says ``<Seg>`` twice and stops; its states are its own."""
+    seg, end = answerer.tokenizer.seg, answerer.tokenizer.im_end
+    script: list[int] = []
+
+    def head(state: torch.Tensor) -> torch.Tensor:
+        if not script:
+            script.extend([seg, seg, end])
+        return torch.nn.functional.one_hot(torch.tensor(script.pop(0)), len(answerer.tokenizer)).float()
+
+    monkeypatch.setattr(answerer.model.language.lm_head, "forward", head)
+
+
+@pytest.mark.parametrize("entry", ["refcoco-train", "mevis-train", "videorefer-train-short_caption"])
+def test_a_question_about_a_file_is_answered_as_the_sample_that_was_made_of_it(
+    asked: Asked, answerer: Answerer, entry: str
+) -> None:
+    draw = asked.draw(entry)
+    clip, sample = draw.record.clip, draw.sample
+    words = sample.turns[0].text.partition("\n")[2]
+    masklets = draw.record.masklets
+    shown = [
+        Shown(region.frames[0], rle.decode(masklets[region.masklet].rles[region.frames[0]], clip.height, clip.width))
+        for region in sample.regions
+    ]
+    wanted: Prediction = predict(answerer.model, draw, answerer.config, answerer.tokenizer)
+    answer = answerer.answer(media_of(asked, draw), words, shown, max_new_tokens=24)
+    length = min(len(answer.text), len(wanted.answers[0]))
+    assert length > 5
+    assert answer.text[:length] == wanted.answers[0][:length]
+
+
+@pytest.mark.usefixtures("says_seg")
+def test_every_seg_has_a_mask_on_every_frame_and_frames_do_not_disturb_each_other(
+    asked: Asked, answerer: Answerer
+) -> None:
+    draw = asked.draw("mevis-train")
+    opened = OpenClip.open(media_of(asked, draw))
+    whole = answerer.answer(opened, "Segment it.")
+    few = answerer.answer(opened, "Segment it.", mask_frames=3)
+    assert len(whole.masklets) == 2
+    assert all(sorted(masklet) == list(range(opened.clip.num_frames)) for masklet in whole.masklets)
+    assert all(len(masklet) == 3 for masklet in few.masklets)
+    for all_of_it, part in zip(whole.masklets, few.masklets, strict=True):
+        assert all(mask.shape == (opened.clip.height, opened.clip.width) for mask in part.values())
+        assert all(np.array_equal(all_of_it[frame], mask) for frame, mask in part.items())
+
+
+@pytest.mark.usefixtures("says_seg")
+def test_the_command_writes_masks_as_coco_rle_and_a_picture(asked: Asked, answerer, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("model.generate.load_run", lambda folder: answerer)
+    folder, out = media_of(asked, asked.draw("mevis-train")), asked.root / "out"
+    call = ["generate", "--checkpoint", str(asked.run), "--frames", str(folder), "--prompt", "Segment it."]
+    assert main([*call, "--mask-frames", "2", "--out", str(out)]) == 0
+    assert "<Seg> 1" in capsys.readouterr().out
+    told = json.loads((out / "answer.json").read_text())
+    assert told["text"] == "<Seg><Seg>"
+    assert len(told["masklets"]) == 2
+    for masklet in told["masklets"]:
+        assert len(masklet) == 2
+        for mask in masklet.values():
+            rle.check(mask["counts"], *mask["size"])
+    with Image.open(out / "overlay.webp") as picture:
+        assert getattr(picture, "n_frames", 1) == 2
+
+
+def test_the_command_can_answer_in_json_alone(asked: Asked, capsys) -> None:
+    picture = media_of(asked, asked.draw("refcoco-train"))
+    call = ["generate", "--checkpoint", str(asked.run), "--image", str(picture), "--prompt", "What is it?", "--json"]
+    assert main(call) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["spans"] == []
+
+
+@pytest.fixture
+def clip() -> Clip:
+    return Clip("video", "x.mp4", 40, 30, 50, 10.0, 5.0)
+
+
+def test_times_are_told_in_seconds_of_the_window(clip: Clip) -> None:
+    text = "From <Temp-0> to <Temp-99>, then <Temp-33>."
+    assert spans_of(text, clip, None) == ((0.0, 5.0), (pytest.approx(5 / 3), pytest.approx(5 / 3)))
+    assert in_seconds(text, clip, (1.0, 4.0)) == "From 1.00 s to 4.00 s, then 2.00 s."
+    assert spans_of(text, Clip("frames", "x", 4, 3, 5, None, None), None) == ()
+
+
+def test_regions_are_boxes_points_or_masks_on_a_frame(clip: Clip, tmp_path: Path) -> None:
+    box = parse_region("10,5,20,15@7", clip)
+    assert box.frame == 7
+    assert box.mask_HW.sum() == 100
+    assert box.mask_HW[5:15, 10:20].all()
+    point = parse_region("10,5", clip)
+    assert (point.frame, point.mask_HW[5, 10], point.mask_HW[5, 14]) == (0, True, False)
+    mask = np.zeros((30, 40), np.uint8)
+    mask[2, 3] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    assert np.array_equal(parse_region(f"{tmp_path / 'mask.png'}@3", clip).mask_HW, mask > 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--region", "1,2"], "0 <Ref> for 1 objects"),
+        (["--region", "nowhere.png"], "write a mask's file, a box"),
+        (["--window", "0:1"], "the window"),
+        (["--video", "nowhere.mp4"], "nowhere.mp4"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_one_line(asked: Asked, capsys, more, words) -> None:
+    media = [] if "--video" in more else ["--image", str(media_of(asked, asked.draw("refcoco-train")))]
+    assert main(["generate", "--checkpoint", str(asked.run), "--prompt", "Hm?", *media, *more]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (Shown(0, np.ones((3, 3), bool)), "give it the clip's size"),
+        (Shown(9, np.ones((30, 40), bool)), "on frame 9 of 0…0"),
+        (Shown(0, np.zeros((30, 40), bool)), "is empty"),
+    ],
+)
+def test_an_object_that_cannot_be_shown_is_refused(answerer, tmp_path, shown, words) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "still.png")
+    with pytest.raises(AnswerError, match=words):
+        answerer.answer(tmp_path / "still.png", "What is <Ref>?", [shown])
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AnswerError, match="holds no run with a checkpoint"):
+        model.load(tmp_path)
+
+
+def test_one_checkpoint_of_a_run_can_be_named(asked: Asked, answerer: Answerer) -> None:
+    found: Callable[[str], Answerer] = model.load
+    again = found(str(checkpoint.latest(asked.run)))
+    ours, theirs = answerer.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
