@@ -128,6 +128,17 @@ def test_the_bundled_recipe_is_a_recipe(tmp_path):
     assert recipe.max_skip_share == 0.01
 
 
+def test_the_list_of_defects_is_whole_and_names_tests_that_exist():
+    page = (HERE / "docs/defects.md").read_text()
+    assert re.findall(r"^\| (D\d+) \|", page, re.MULTILINE) == [f"D{number}" for number in range(1, 21)]
+    written = {
+        name for path in HERE.glob("tests/**/test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    named = set(re.findall(r"`(test_\w+)`", page + (HERE / "docs/parity.md").read_text()))
+    assert len(named) > 40
+    assert named - written == set()
+
+
 def test_ci_runs_what_the_readme_names():
     readme, ci = (HERE / "README.md").read_text(), (HERE / ".ci/run").read_text()
     for command in ("make check", "make test"):
