@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load(folder: str | Path) -> "Answerer":
-    """The trained model of a run's folder, or of one of its checkpoints, on the GPU where there is one."""
-    from model.inference import load_run
+    """The model of a run, of one of its checkpoints, or of imported weights, on the GPU where there is one."""
+    from model.inference import load_model
 
-    return load_run(Path(folder))
+    return load_model(Path(folder))

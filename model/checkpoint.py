@@ -202,7 +202,7 @@ def load(folder: Path, model: nn.Module, optimizer: Optimizer | None) -> dict[st
 
 
 def _check_sums(folder: Path) -> None:
-    remedy = "take an earlier checkpoint of the run, or copy this one again"
+    remedy = "remove this folder, so that the one before it counts, or copy it again"
     if damage := _damage(folder):
         raise CheckpointError(f"{folder} is no whole checkpoint: {damage}; {remedy}")
     for name, entry in json.loads((folder / SUMS).read_bytes()).items():
@@ -219,7 +219,8 @@ def _load_model(folder: Path, model: nn.Module) -> None:
             for name, target in targets.items():
                 target.copy_(file.get_tensor(name))
     except SafetensorError as error:
-        raise CheckpointError(f"{folder / MODEL}: {error}; take an earlier checkpoint of the run") from error
+        remedy = "remove this folder, so that the one before it counts"
+        raise CheckpointError(f"{folder / MODEL}: {error}; {remedy}") from error
 
 
 def _check_tensors(folder: Path, file: Any, targets: Mapping[str, Tensor]) -> None:
@@ -256,7 +257,8 @@ def _places(groups: list[list[str]]) -> list[str]:
 
 def _load_optimizer(folder: Path, optimizer: Optimizer) -> None:
     """``load_state_dict``, with moments in the dtype that they were saved in: torch casts them to the parameter's."""
-    stored = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+    # Mapped, not read: 8 ranks of the 7B model would otherwise hold 512 GB of moments on the host at once.
+    stored = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True, mmap=True)
     optimizer.load_state_dict(stored)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, moments in stored["state"].items():

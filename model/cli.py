@@ -120,10 +120,9 @@ def _window(text: str) -> tuple[float, float]:
 
 
 def _steps(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("is 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -139,8 +138,10 @@ def _train(args: argparse.Namespace) -> int:
     if ranks.rank:
         return 0
     print(f"run         {ended.folder}, step {ended.steps} of {ended.total}")
-    if ended.stopped:
-        print("stopped     run the same command again to go on")
+    if ended.interrupted:
+        return _say(f"stopped after step {ended.steps}; run the same command again to go on", 1)
+    if ended.steps < ended.total:
+        print("stopped     as asked; without --stop-after, or with a later one, the run goes on")
         return 0
     print(f"loss        {ended.folder / 'loss.png'}")
     if line := summary_line(ended.folder):

@@ -76,11 +76,11 @@ def outline(
     tokenizer: Tokenizer,
     *,
     seed: int,
-    max_text_tokens: int = MAX_TEXT_TOKENS,
+    max_text_tokens: int | None = MAX_TEXT_TOKENS,
 ) -> Outline:
     """The words and frames of a draw. Mask frames follow from (seed, epoch, repetition, record, window).
 
-    Raises SampleError.
+    ``max_text_tokens`` None: any length will do. Raises SampleError.
     """
     try:
         words = encode_turns(draw.turns, tokenizer)
@@ -102,10 +102,10 @@ def question(draw: Draw, number: int, config: ModelConfig, tokenizer: Tokenizer)
     return Outline(draw, silent, _clip(draw, config), _regions(shown, config), (), 1.0)
 
 
-def _check(draw: Draw, words: Conversation, max_text_tokens: int) -> None:
+def _check(draw: Draw, words: Conversation, max_text_tokens: int | None) -> None:
     """Raise ValueError, with a remedy, for words that are too many or do not go with what is attached to them."""
     sample, kind = draw.sample, draw.record.clip.kind
-    if len(words.ids) > max_text_tokens:
+    if max_text_tokens is not None and len(words.ids) > max_text_tokens:
         raise ValueError(
             f"its conversation has {len(words.ids)} tokens, {max_text_tokens} are allowed; raise "
             "`max_text_tokens` of [train], or leave it out of the mixture by entry, task or tag"

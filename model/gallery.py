@@ -84,6 +84,7 @@ def summary_line(folder: Path) -> str | None:
 
 
 def _card(folder: Path, number: int, draw: Draw, told: Told) -> str:
+    told = {when: rows for when, rows in told.items() if draw.sample.key in rows}  # `samples` may have been changed
     picture = f"pictures/{number:03d}.png"
     drawn = _picture(draw, {when: rows[draw.sample.key] for when, rows in told.items()})
     image = ""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from model.inference import Answer, AnswerError, Bitmap, OpenClip, Shown, load_run
+from model.inference import Answer, AnswerError, Bitmap, OpenClip, Shown, load_model
 from shards import rle
 from shards.draw import COLOURS, Layer, panel
 from shards.record import Clip, Record, Sample, Source, Span
@@ -39,7 +39,7 @@ def run_generate(
     """Answer and print; with ``out`` also write ``answer.json`` and, where there are masks, ``overlay.webp``."""
     opened = OpenClip.open(media)
     shown = [parse_region(text, opened.clip) for text in regions]
-    answer = load_run(checkpoint).answer(opened, prompt, shown, window=window, mask_frames=mask_frames)
+    answer = load_model(checkpoint).answer(opened, prompt, shown, window=window, mask_frames=mask_frames)
     told = to_json(answer, opened.clip, window)
     print(json.dumps(told, indent=1) if as_json else "\n".join(in_words(answer, opened.clip, window)))
     if out is not None:

@@ -29,6 +29,8 @@ from model.run import RUN_FILE, TOKENIZER
 from model.segmentation import upsampled
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
+from model.weight_folders import CONFIG, REPORT, read_config
+from model.weights import load_weights
 from shards import rle
 from shards.media import (
     STILL_SUFFIXES,
@@ -230,15 +232,34 @@ def spans_of(text: str, clip: Clip, window: Span | None) -> tuple[Span, ...]:
     return tuple((times[at], times[min(at + 1, len(times) - 1)]) for at in range(0, len(times), 2))
 
 
-def load_run(folder: Path, device: torch.device | None = None) -> Answerer:
-    """The model of a run's last checkpoint, or of one of its checkpoints. Raises AnswerError, CheckpointError."""
+def load_model(folder: Path, device: torch.device | None = None) -> Answerer:
+    """The model of a run's last checkpoint, of one of its checkpoints, or of an imported folder of weights.
+
+    Raises AnswerError, CheckpointError, WeightsError.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if (folder / REPORT).exists():
+        model = _built(read_config(folder / CONFIG), device)
+        load_weights(folder, model)
+        return Answerer(model.eval(), model.config, _tokenizer(folder))
     run = folder.parent.parent if folder.parent.name == checkpoint.FOLDER else folder
     last = folder if run != folder else checkpoint.latest(run)
     if not (run / RUN_FILE).exists() or last is None:
-        raise AnswerError(f"{folder} holds no run with a checkpoint; name the --out of `ufvideo train`")
-    config = from_dict(json.loads((run / RUN_FILE).read_text("utf-8"))["model"])
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with device:
-        model = UFVideo(config)
+        raise AnswerError(
+            f"{folder} holds no run with a checkpoint; name the --out of `ufvideo train` or `ufvideo weights import`"
+        )
+    model = _built(from_dict(json.loads((run / RUN_FILE).read_text("utf-8"))["model"]), device)
     checkpoint.load(last, model, None)
-    return Answerer(model.eval(), config, Tokenizer.load(run / TOKENIZER))
+    return Answerer(model.eval(), model.config, _tokenizer(run))
+
+
+def _built(config: ModelConfig, device: torch.device) -> UFVideo:
+    with device:
+        return UFVideo(config)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    try:
+        return Tokenizer.load(folder / TOKENIZER)
+    except ValueError as error:
+        raise AnswerError(str(error)) from None

@@ -1,22 +1,29 @@
-"""From the stream to batches: steps are counted from their words, and their pixels decoded ahead of their turn."""
+"""From the stream to batches: steps are counted from their words, and their pixels decoded ahead of their turn.
+
+Two kinds of work run beside the model: one thread reads records and makes outlines, in order; the others decode
+pixels, a micro-batch each. Both stay ahead by a bounded amount, since the pixels of a global batch of the 7B model
+weigh 10 GB.
+"""
 
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Final
 
 from model.batch import Batch
 from model.collate import collate
 from model.config import ModelConfig
-from model.example import Outline, SampleError, load, outline
+from model.example import Outline, load, outline
 from model.losses import Counts
 from model.tokenizer import Tokenizer
-from shards.manifest import CorpusError
 from shards.stream import Stream
 
 STEPS_AHEAD: Final = 2
-"""Steps that are decoded while one is computed."""
+"""Steps whose words are read while one is computed."""
+BATCHES_PER_WORKER: Final = 2
+"""Micro-batches that are decoded or wait, for each thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,8 @@ class Step:
     epoch: int
     outlines: tuple[Outline, ...]
     after: dict[str, Any]
-    _batches: tuple["Future[Batch]", ...]
+    _decoding: "_Decoding"
+    _parts: tuple["_Part", ...]
 
     @property
     def counts(self) -> Counts:
@@ -34,15 +42,16 @@ class Step:
         return sum((plan.counts for plan in self.outlines), Counts(0, 0))
 
     def batches(self) -> Iterator[Batch]:
-        """The micro-batches in order. Raises what decoding raised: CorpusError, naming record and shard."""
-        return (future.result() for future in self._batches)
+        """The micro-batches in order, once. Raises what decoding raised: CorpusError, naming record and shard."""
+        return (self._decoding.take(part) for part in self._parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
     """Reads a stream step by step; ``micro_batch`` samples at a time, on ``workers`` threads.
 
-    Iteration raises SampleError for a sample that does not fit, naming its key, before that step is computed.
+    Iteration raises SampleError for a sample that does not fit, naming its key, and CorpusError for a record that
+    cannot be read, when the steps before it have been handed out. Until it ends, the stream belongs to the loader.
     """
 
     stream: Stream
@@ -53,30 +62,23 @@ class Loader:
     workers: int
 
     def __iter__(self) -> Generator[Step, None, None]:
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
-            waiting: deque[Step] = deque()
+        decoding = _Decoding(self.config, self.tokenizer, self.workers)
+        with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+            reading: deque[Future[Step | None]] = deque()
             try:
-                fault = None
-                while fault is None:
-                    try:
-                        if (step := self._next(pool)) is None:
-                            break
-                    except (SampleError, CorpusError) as error:  # found ahead of its turn: first what comes before it
-                        fault = error
-                    else:
-                        waiting.append(step)
-                        if len(waiting) > STEPS_AHEAD:
-                            yield waiting.popleft()
-                while waiting:
-                    yield waiting.popleft()
-                if fault is not None:
-                    raise fault
+                while True:
+                    while len(reading) <= STEPS_AHEAD:
+                        reading.append(reader.submit(self._next, decoding))
+                    step = reading.popleft().result()
+                    if step is None:
+                        return
+                    yield step
             finally:
-                # Steps that were handed out keep their batches; those of a loop that was left are not decoded.
-                pool.shutdown(wait=True, cancel_futures=bool(waiting))
+                reader.shutdown(wait=True, cancel_futures=True)
+                decoding.close()
 
-    def _next(self, pool: ThreadPoolExecutor) -> Step | None:
-        """The stream's next step, its batches on their way; None behind the last."""
+    def _next(self, decoding: "_Decoding") -> Step | None:
+        """The stream's next step, its pixels on their way; None behind the last."""
         epoch = self.stream.epoch
         draws = next(self.stream, None)
         if draws is None:
@@ -85,8 +87,62 @@ class Loader:
             outline(draw, self.config, self.tokenizer, seed=self.stream.seed, max_text_tokens=self.max_text_tokens)
             for draw in draws
         )
-        parts = [plans[at : at + self.micro_batch] for at in range(0, len(plans), self.micro_batch)]
-        return Step(epoch, plans, self.stream.state_dict(), tuple(pool.submit(self._batch, part) for part in parts))
+        parts = tuple(_Part(plans[at : at + self.micro_batch]) for at in range(0, len(plans), self.micro_batch))
+        decoding.add(parts)
+        return Step(epoch, plans, self.stream.state_dict(), decoding, parts)
+
+
+@dataclass(slots=True, eq=False)
+class _Part:
+    """A micro-batch: not begun, on its way, or taken."""
+
+    outlines: Sequence[Outline]
+    future: "Future[Batch] | None" = field(default=None, repr=False)
+
+
+class _Decoding:
+    """Micro-batches in the order of their steps; so many at a time as the threads can use."""
+
+    def __init__(self, config: ModelConfig, tokenizer: Tokenizer, workers: int) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        self.most = BATCHES_PER_WORKER * workers
+        self.pool: ThreadPoolExecutor | None = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self.lock = Lock()
+        self.waiting: deque[_Part] = deque()
+        self.running = 0
+
+    def add(self, parts: Sequence[_Part]) -> None:
+        with self.lock:
+            self.waiting.extend(parts)
+            self._begin()
+
+    def take(self, part: _Part) -> Batch:
+        """The batch of a part, which is then forgotten; decoded here and now where no thread has begun it."""
+        with self.lock:
+            future, part.future = part.future, None
+            if future is None and part in self.waiting:
+                self.waiting.remove(part)
+        if future is None:
+            return self._batch(part.outlines)
+        try:
+            return future.result()
+        finally:
+            with self.lock:
+                self.running -= 1
+                self._begin()
+
+    def close(self) -> None:
+        """Let the threads go; what they have decoded can still be taken."""
+        with self.lock:
+            pool, self.pool = self.pool, None
+        if pool is not None:
+            pool.shutdown(wait=True)
+
+    def _begin(self) -> None:
+        while self.pool is not None and self.waiting and self.running < self.most:
+            part = self.waiting.popleft()
+            part.future = self.pool.submit(self._batch, part.outlines)
+            self.running += 1
 
     def _batch(self, plans: Sequence[Outline]) -> Batch:
         return collate([load(plan, self.config) for plan in plans], self.config, self.tokenizer.pad)

@@ -33,12 +33,14 @@ ROOM: Final = 8
 class Prediction:
     """What the model said to a sample: its answers, and its masks by (target, frame), [height, width].
 
-    A target for which no ``<Seg>`` was said has no masks; one too many is dropped.
+    A target for which no ``<Seg>`` was said has no masks; one too many is dropped. ``asked`` counts the (target,
+    frame) pairs that masks were wanted for.
     """
 
     key: str
     answers: tuple[str, ...]
     masks: dict[tuple[int, int], Bitmap]
+    asked: int
 
 
 @torch.no_grad()
@@ -59,12 +61,22 @@ def predict(model: UFVideo, draw: Draw, config: ModelConfig, tokenizer: Tokenize
         expected = turn.text.count(SEG)
         states |= {target + i: state for i, state in enumerate(seg_states[:expected])}
         target += expected
-    example = load(outline(draw, config, tokenizer, seed=seed), config)
-    return Prediction(draw.sample.key, tuple(answers), _masks(model, example, states, config, tokenizer))
+    example = load(outline(draw, config, tokenizer, seed=seed, max_text_tokens=None), config)
+    masks = _masks(model, example, states, config, tokenizer)
+    return Prediction(draw.sample.key, tuple(answers), masks, len(example.masks))
 
 
 def generate(model: UFVideo, prompt: Batch, tokenizer: Tokenizer, most: int) -> tuple[list[int], list[Tensor]]:
     """The ids that follow a prompt of one row, without ``<|im_end|>``, and the state [D] that said each ``<Seg>``."""
+    trains = model.training
+    model.eval()  # with activation checkpointing, layers that train forget the cache without a word
+    try:
+        return _generate(model, prompt, tokenizer, most)
+    finally:
+        model.train(trains)
+
+
+def _generate(model: UFVideo, prompt: Batch, tokenizer: Tokenizer, most: int) -> tuple[list[int], list[Tensor]]:
     embeds, attends = model.embed(prompt)
     position = int(attends.sum())
     positions = (attends.long().cumsum(1) - 1).clamp(min=0)

@@ -3,6 +3,7 @@
     [model]
     preset = "tiny"                  # tiny, small or 7b; any field of ModelConfig may follow
     tokenizer = "checkpoints/Qwen2"  # a folder; absent: a small one is trained on the mixture's words
+    weights = "imported/7b"          # a folder of `ufvideo weights import`, which has its own tokenizer
 
     [train]
     parts = ["connector", "language"]
@@ -32,7 +33,10 @@ PRECISIONS: Final = ("auto", "fp32", "bf16")
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """``[train]``; the defaults are the release's (``train_1121v1.sh``, ``zero2.json``) where it has them."""
+    """``[train]``; lr, warmup, lr_floor, weight_decay, clip and max_text_tokens are the release's.
+
+    (``train_1121v1.sh``, ``zero2.json``. It has micro-batches of 2, checkpoints activations, and reads with 2 workers.)
+    """
 
     parts: tuple[str, ...] = RELEASE_TRAINS
     lr: float = PEAK
@@ -52,7 +56,7 @@ class TrainSettings:
     workers: int = 4
 
 
-HOUSEKEEPING: Final = ("save_every", "keep", "workers", "checkpoint_activations")
+HOUSEKEEPING: Final = ("save_every", "keep", "workers", "checkpoint_activations", "max_text_tokens")
 """Settings that change nothing in what is learned, so a run may be resumed with other values."""
 
 
@@ -67,6 +71,7 @@ class TrainRecipe:
     train: TrainSettings
     show_samples: int
     stream: StreamRecipe
+    weights: Path | None = None
 
 
 def load_train_recipe(path: Path) -> TrainRecipe:
@@ -79,7 +84,7 @@ def load_train_recipe(path: Path) -> TrainRecipe:
     model = Table.one(path, raw, "model")
     show = Table.one(path, raw, "show")
     show.known(("samples",))
-    tokenizer = model.text("tokenizer", None)
+    tokenizer, weights = model.text("tokenizer", None), model.text("weights", None)
     return TrainRecipe(
         path=path,
         config=_config(model),
@@ -88,11 +93,12 @@ def load_train_recipe(path: Path) -> TrainRecipe:
         train=_settings(Table.one(path, raw, "train")),
         show_samples=show.whole("samples", 8, least=0),
         stream=stream_recipe(path, raw),
+        weights=None if weights is None else path.parent / weights,
     )
 
 
 def _config(table: Table) -> ModelConfig:
-    allowed = ("preset", "tokenizer", "tokenizer_size", *(name for name in FIELDS if name != "vocab_size"))
+    allowed = ("preset", "tokenizer", "tokenizer_size", "weights", *(name for name in FIELDS if name != "vocab_size"))
     table.known(allowed)
     table.required(("preset",))
     preset = table.choice("preset", "7b", PRESETS)
@@ -112,8 +118,8 @@ def _settings(table: Table) -> TrainSettings:
         warmup=table.share("warmup", default.warmup),
         lr_floor=table.share("lr_floor", default.lr_floor),
         weight_decay=table.number("weight_decay", default.weight_decay, least=0),
-        beta1=table.share("beta1", default.beta1),
-        beta2=table.share("beta2", default.beta2),
+        beta1=_beta(table, "beta1", default.beta1),
+        beta2=_beta(table, "beta2", default.beta2),
         clip=table.number("clip", default.clip, above=0),
         micro_batch=table.whole("micro_batch", default.micro_batch, least=1),
         precision=table.choice("precision", default.precision, PRECISIONS),
@@ -124,6 +130,14 @@ def _settings(table: Table) -> TrainSettings:
         keep=table.whole("keep", default.keep, least=1),
         workers=table.whole("workers", default.workers, least=1),
     )
+
+
+def _beta(table: Table, key: str, default: float) -> float:
+    """A share below 1, as AdamW wants it."""
+    value = table.share(key, default)
+    if value == 1:
+        raise table.wrong(key, "below 1")
+    return value
 
 
 def _parts(table: Table) -> tuple[str, ...]:

@@ -8,11 +8,13 @@ run/
   predictions/      what the model answered before and after; index.html shows it
 """
 
+import fcntl
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import torch
 
@@ -22,12 +24,15 @@ from model.distributed import Ranks
 from model.recipe import TrainRecipe, learned_by
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
+from model.weight_files import WeightsError
+from model.weights import check_config, fingerprint, load_weights
 from shards.stream import Stream
 from shards.tokens import text_of
 from shards.toml_table import RecipeError
 from shards.writer import write_atomically
 
 RUN_FILE: Final = "run.json"
+LOCK_FILE: Final = ".lock"
 TOKENIZER: Final = "tokenizer"
 MOST_TEXTS: Final = 20_000
 """Samples that a tokenizer is trained on; more words change a small vocabulary little."""
@@ -46,6 +51,13 @@ class Run:
     optimizer: torch.optim.AdamW
     first: int
     steps: int
+    lock: BinaryIO | None
+    """Held by rank 0 while the run is open, so that no second process writes into the folder."""
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        if self.lock is not None:
+            self.lock.close()
 
     def save(self, step: int, stream_state: dict[str, Any]) -> None:
         """A checkpoint after ``step`` steps, and the oldest ones removed."""
@@ -60,23 +72,40 @@ def open_run(recipe: TrainRecipe, folder: Path, ranks: Ranks) -> Run:
     read, CheckpointError for a damaged checkpoint.
     """
     stream = recipe.stream.open(ranks.rank, ranks.world)
-    if ranks.rank == 0:
-        _claim(folder)
-        _prepare_tokenizer(recipe, folder, stream)
-    ranks.barrier()
-    tokenizer = Tokenizer.load(folder / TOKENIZER)
+    if ranks.rank:
+        ranks.barrier()
+        return _open(recipe, folder, stream, ranks, None)
+    # Whatever can be wrong with the recipe is found before anything is written.
+    started, given = _started_from(recipe), _given_tokenizer(recipe)
+    lock = _claim(folder)
+    try:
+        _prepare(recipe, folder, stream, given, started)
+        ranks.barrier()
+        return _open(recipe, folder, stream, ranks, lock)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _open(recipe: TrainRecipe, folder: Path, stream: Stream, ranks: Ranks, lock: BinaryIO | None) -> Run:
+    """The run of a prepared folder."""
+    tokenizer = _load_tokenizer(folder)
     config = replace(recipe.config, vocab_size=len(tokenizer))
-    if ranks.rank == 0:
-        _agree(folder, {"model": to_dict(config), "train": learned_by(recipe), "stream": stream.identity})
-    ranks.barrier()
     model = build_model(recipe, config, ranks.device)
     optimizer = build_optimizer(recipe, model)
-    run = Run(folder, recipe, config, tokenizer, stream, model, optimizer, 0, stream.num_steps * stream.epochs)
+    run = Run(folder, recipe, config, tokenizer, stream, model, optimizer, 0, _num_steps(stream), lock)
     if (last := checkpoint.latest(folder)) is not None:
         state = checkpoint.load(last, model, optimizer)
         stream.load_state_dict(state["stream"])
         run.first = state["step"]
+    elif recipe.weights is not None:
+        load_weights(recipe.weights, model)
     return run
+
+
+def _num_steps(stream: Stream) -> int:
+    """Of all epochs."""
+    return stream.num_steps * stream.epochs
 
 
 def build_model(recipe: TrainRecipe, config: ModelConfig, device: torch.device) -> UFVideo:
@@ -86,7 +115,11 @@ def build_model(recipe: TrainRecipe, config: ModelConfig, device: torch.device) 
         model = UFVideo(config)
     model.train_parts(recipe.train.parts)
     if recipe.train.checkpoint_activations:
-        model.language.gradient_checkpointing_enable({"use_reentrant": False})
+        language: Any = (
+            model.language
+        )  # transformers 5.23 has a new name and warns of the old one, 5.17 has the old one
+        enable = getattr(language, "activation_checkpointing_enable", None) or language.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     return model.train()
 
 
@@ -103,24 +136,75 @@ def build_optimizer(recipe: TrainRecipe, model: UFVideo) -> torch.optim.AdamW:
     )
 
 
-def _claim(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / TOKENIZER).exists():
+def _started_from(recipe: TrainRecipe) -> dict[str, str]:
+    """What ``run.json`` says of the imported weights: a hash of them; nothing where the run starts from none."""
+    if recipe.weights is None:
+        return {}
+    if recipe.tokenizer is not None and (recipe.weights / TOKENIZER).is_dir():
+        raise RecipeError(f"{recipe.path}: [model]: `weights` has a tokenizer of its own; leave out `tokenizer`")
+    if recipe.tokenizer is None and not (recipe.weights / TOKENIZER).is_dir():
+        raise RecipeError(f"{recipe.path}: [model]: {recipe.weights} has no {TOKENIZER}/; add `tokenizer`, a folder")
+    try:
+        check_config(recipe.weights, recipe.config)
+        return {"weights": fingerprint(recipe.weights)}
+    except WeightsError as error:
+        raise RecipeError(f"{recipe.path}: [model]: `weights`: {error}") from None
+
+
+def _prepare(
+    recipe: TrainRecipe, folder: Path, stream: Stream, given: Tokenizer | None, started: dict[str, str]
+) -> None:
+    """Give the folder its tokenizer and ``run.json``, or see that those there are the recipe's. For rank 0 alone."""
+    if not (folder / TOKENIZER).exists():
+        tokenizer = given or Tokenizer.train(_texts(stream), recipe.tokenizer_size)
+        partial = folder / f"{TOKENIZER}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        tokenizer.save(partial)
+        partial.rename(folder / TOKENIZER)
+    config = replace(recipe.config, vocab_size=len(_load_tokenizer(folder)))
+    wanted = {
+        "model": to_dict(config),
+        "tokenizer": {"size": recipe.tokenizer_size} if given is None else {"sha256": given.digest()},
+        "train": learned_by(recipe),
+        "stream": stream.identity,
+        "steps": _num_steps(stream),
+        **started,
+    }
+    _agree(folder, wanted)
+
+
+def _given_tokenizer(recipe: TrainRecipe) -> Tokenizer | None:
+    """The recipe's tokenizer, or that of its weights; None where one is to be trained."""
+    folder = recipe.tokenizer or (recipe.weights / TOKENIZER if recipe.weights else None)
+    if folder is None:
+        return None
+    try:
+        return Tokenizer.load(folder)
+    except ValueError as error:
+        raise RecipeError(f"{recipe.path}: [model]: `tokenizer`: {error}") from None
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    try:
+        return Tokenizer.load(folder / TOKENIZER)
+    except ValueError as error:
+        raise RecipeError(f"--out {folder}: its tokenizer is damaged ({error}); name a new folder") from None
+
+
+def _claim(folder: Path) -> BinaryIO:
+    """Take the folder for this process. Raises RecipeError if it holds something else, or another process has it."""
+    if folder.exists() and not folder.is_dir():
+        raise RecipeError(f"--out {folder} is a file; name a new folder")
+    if folder.exists() and any(folder.iterdir()) and not (folder / LOCK_FILE).exists():
         raise RecipeError(f"--out {folder} is not empty and holds no run of ours; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-
-
-def _prepare_tokenizer(recipe: TrainRecipe, folder: Path, stream: Stream) -> None:
-    """Write ``tokenizer/``: the recipe's own, or one trained on the words of the mixture's first samples."""
-    if (folder / TOKENIZER / "tokenizer.json").exists():
-        return
-    if recipe.tokenizer is not None:
-        try:
-            tokenizer = Tokenizer.load(recipe.tokenizer)
-        except ValueError as error:
-            raise RecipeError(f"{recipe.path}: [model]: `tokenizer`: {error}") from None
-    else:
-        tokenizer = Tokenizer.train(_texts(stream), recipe.tokenizer_size)
-    tokenizer.save(folder / TOKENIZER)
+    lock = (folder / LOCK_FILE).open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise RecipeError(f"--out {folder}: another process trains there; wait for it, or name a new folder") from None
+    return lock
 
 
 def _texts(stream: Stream) -> Iterator[str]:

@@ -5,6 +5,7 @@ draws ``index.html`` and its pictures from them.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,20 +36,28 @@ class Score:
     j: float | None
 
 
-def show_predictions(run: Run, ranks: Ranks, when: str) -> None:
+def show_predictions(run: Run, ranks: Ranks, when: str, stop: Callable[[], bool] = lambda: False) -> None:
     """Let the model answer some samples of its mixture, and write the page; once for ``before``, once for ``after``.
 
-    Rank 0 works, the others wait.
+    Rank 0 works, the others wait. Nothing is written once ``stop`` says so.
     """
-    folder = run.folder / FOLDER
-    if ranks.rank == 0 and run.recipe.show_samples and not (folder / f"{when}.json").exists():
-        folder.mkdir(exist_ok=True)
-        draws = choose(run, run.recipe.show_samples)
-        found = [predict(run.model, draw, run.config, run.tokenizer, seed=run.stream.seed) for draw in draws]
-        rows = [_row(draw, prediction) for draw, prediction in zip(draws, found, strict=True)]
-        write_atomically(folder / f"{when}.json", json.dumps(rows, indent=1).encode("utf-8"))
-        write_page(folder, draws)
+    if ranks.rank == 0 and run.recipe.show_samples:
+        _show(run, when, stop)
     ranks.barrier()
+
+
+def _show(run: Run, when: str, stop: Callable[[], bool]) -> None:
+    folder = run.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    draws = choose(run, run.recipe.show_samples)
+    if not (folder / f"{when}.json").exists():
+        rows = []
+        for draw in draws:
+            if stop():
+                return
+            rows.append(_row(draw, predict(run.model, draw, run.config, run.tokenizer, seed=run.stream.seed)))
+        write_atomically(folder / f"{when}.json", json.dumps(rows, indent=1).encode("utf-8"))
+    write_page(folder, draws)
 
 
 def choose(run: Run, most: int) -> list[Draw]:
@@ -65,7 +74,10 @@ def choose(run: Run, most: int) -> list[Draw]:
 
 
 def score(draw: Draw, prediction: Prediction) -> Score:
-    """Exact words, exact time tokens, mean temporal IoU of the spans, and mean J over the sample's masks."""
+    """Exact words, exact time tokens, mean temporal IoU, and mean J over the sample's masks.
+
+    The IoU is that of the stretch from an answer's first time token to its last, so several spans count as one.
+    """
     true = [turn.text for turn in draw.turns[1::2]]
     pairs = list(zip(prediction.answers, true, strict=True))
     has_times = any(taus_in(text) for text in true)
@@ -83,8 +95,7 @@ def mean_j(draw: Draw, prediction: Prediction) -> float | None:
     if not draw.sample.targets:
         return None
     found = [jaccard(mask, target_mask(draw, *pair).numpy() > 0) for pair, mask in prediction.masks.items()]
-    answered = {target for target, _ in prediction.masks}
-    return float(np.sum(found) / len(found) * len(answered) / len(draw.sample.targets)) if found else 0.0
+    return sum(found) / prediction.asked
 
 
 def _row(draw: Draw, prediction: Prediction) -> dict[str, Any]:

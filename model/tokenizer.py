@@ -6,6 +6,7 @@ BPE, and *tokens* (learned or control) are looked up by name. No annotator's wor
 no id is written in code.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -90,6 +91,10 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json and tokenizer_config.json, which ``load`` and transformers read."""
         self.hf.save_pretrained(folder)
+
+    def digest(self) -> str:
+        """The sha256 of all that it does, in hex."""
+        return hashlib.sha256(self.hf.backend_tokenizer.to_str().encode("utf-8")).hexdigest()
 
     def __len__(self) -> int:
         """The number of ids, all tokens included: the rows of the embedding matrix."""

@@ -10,8 +10,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from model.distributed import Ranks, reduce_gradients
+from model.example import SampleError
 from model.loader import Loader, Step
 from model.logbook import Logbook
 from model.losses import Counts
@@ -26,6 +27,7 @@ from model.recipe import TrainRecipe
 from model.run import Run, open_run
 from model.schedule import learning_rate
 from model.show import show_predictions
+from shards.manifest import CorpusError
 
 
 class NotFinite(RuntimeError):
@@ -34,12 +36,12 @@ class NotFinite(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a call ended: after ``steps`` of ``total`` steps, and whether it was asked to stop early."""
+    """How a call ended: after ``steps`` of ``total`` steps; ``interrupted`` by a signal, or not."""
 
     folder: Path
     steps: int
     total: int
-    stopped: bool
+    interrupted: bool
 
 
 def train(recipe: TrainRecipe, folder: Path, ranks: Ranks, *, stop_after: int | None = None) -> Trained:
@@ -48,7 +50,7 @@ def train(recipe: TrainRecipe, folder: Path, ranks: Ranks, *, stop_after: int | 
     Raises RecipeError, CorpusError, SampleError and CheckpointError as ``open_run`` and the loader do, NotFinite when
     the loss is.
     """
-    if ranks.device.type == "cuda":
+    if ranks.device.type == "cuda" and recipe.train.precision != "fp32":
         torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in fp32, as in the release
     run = open_run(recipe, folder, ranks)
     last = run.steps if stop_after is None else min(stop_after, run.steps)
@@ -57,25 +59,30 @@ def train(recipe: TrainRecipe, folder: Path, ranks: Ranks, *, stop_after: int | 
     loader = Loader(
         run.stream, run.config, run.tokenizer, settings.micro_batch, settings.max_text_tokens, settings.workers
     )
-    with _logbook(run, ranks) as log, _stop_signals() as stop:
+    with closing(run), _logbook(run, ranks) as log, _stop_signals() as stop:
         if done == 0:
-            show_predictions(run, ranks, "before")
-        steps = iter(loader) if done < last else iter(())
-        began = time.monotonic()
-        for step in steps:
-            numbers = train_step(run, step, done, ranks, stop)
-            done += 1
-            if log is not None:
-                began, seconds = time.monotonic(), time.monotonic() - began
-                rate = numbers["samples"] / seconds
-                log.log(done - 1, numbers | {"samples_per_second": rate, "seconds": seconds})
-            if done % settings.save_every == 0 or done == last or stop.asked:
-                _save(run, done, step, ranks)
-            if done == last or stop.asked:
-                break
+            show_predictions(run, ranks, "before", lambda: stop.requested)
+        began, before = time.monotonic(), None
+        with closing(iter(loader)) as steps:
+            try:
+                while done < last and not stop.agreed:
+                    step = next(steps)
+                    numbers = train_step(run, step, done, ranks, stop)
+                    done, before = done + 1, step
+                    if log is not None:
+                        began, seconds = time.monotonic(), time.monotonic() - began
+                        rate = numbers["samples"] / seconds
+                        log.log(done - 1, numbers | {"samples_per_second": rate, "seconds": seconds})
+                    if done % settings.save_every == 0 or done == last or stop.agreed:
+                        _save(run, done, step, ranks)
+            except (SampleError, CorpusError, NotFinite):
+                # What was learned before is kept. The other ranks are not here, so nobody is waited for.
+                if before is not None and ranks.rank == 0:
+                    run.save(done, before.after)
+                raise
         if done == run.steps:
-            show_predictions(run, ranks, "after")
-    return Trained(folder, done, run.steps, stopped=done < run.steps)
+            show_predictions(run, ranks, "after", lambda: stop.requested)
+    return Trained(folder, done, run.steps, interrupted=stop.agreed)
 
 
 def train_step(run: Run, step: Step, number: int, ranks: Ranks, stop: "Stop") -> dict[str, float]:
@@ -90,7 +97,7 @@ def train_step(run: Run, step: Step, number: int, ranks: Ranks, stop: "Stop") ->
         loss.total.backward()
         parts += torch.stack([loss.total.detach(), loss.ce, loss.bce, loss.dice]).to(F64)
     total, ce, bce, dice, asked = _gather(parts, stop, ranks)
-    stop.asked = asked > 0
+    stop.agreed = asked > 0
     parameters = run.optimizer.param_groups[0]["params"]
     reduce_gradients(parameters, ranks)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip))
@@ -98,7 +105,7 @@ def train_step(run: Run, step: Step, number: int, ranks: Ranks, stop: "Stop") ->
         keys = ", ".join(plan.key for plan in step.outlines)
         raise NotFinite(
             f"step {number}: the loss is {total} and the gradient's norm {norm}; the samples of rank {ranks.rank} are "
-            f"{keys}. The last checkpoint is unharmed: lower `lr`, or leave a faulty sample out of the mixture"
+            f"{keys}. The weights are those before the step: lower `lr`, or leave a faulty sample out of the mixture"
         )
     rate = learning_rate(number, steps=run.steps, peak=settings.lr, warmup=settings.warmup, floor=settings.lr_floor)
     for group in run.optimizer.param_groups:
@@ -116,7 +123,7 @@ F64 = torch.float64
 
 def _gather(parts: Tensor, stop: "Stop", ranks: Ranks) -> list[float]:
     """The step's losses summed over ranks, and how many ranks were asked to stop."""
-    return ranks.sum_over_ranks(torch.cat([parts, parts.new_tensor([float(stop.asked)])])).tolist()
+    return ranks.sum_over_ranks(torch.cat([parts, parts.new_tensor([float(stop.requested)])])).tolist()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
@@ -148,21 +155,25 @@ def _logbook(run: Run, ranks: Ranks) -> Iterator[Logbook | None]:
 
 @dataclass(slots=True)
 class Stop:
-    """Whether the run was asked to stop; it then ends after the step at hand, with a checkpoint."""
+    """Whether a run is to stop: ``requested`` of this rank by a signal, ``agreed`` by all ranks at a step's end.
 
-    asked: bool = False
-    _before: dict[int, Any] = field(default_factory=dict)
+    Only what is agreed ends a run, after that step and with a checkpoint: a rank that left alone would let the others
+    wait for ever.
+    """
+
+    requested: bool = False
+    agreed: bool = False
 
 
 @contextmanager
 def _stop_signals() -> Iterator[Stop]:
-    """SIGTERM and the first Ctrl-C ask to stop; a second Ctrl-C interrupts at once."""
+    """The first SIGTERM or Ctrl-C asks to stop; a second one interrupts at once."""
     stop = Stop()
 
-    def ask(number: int, _frame: object) -> None:
-        if stop.asked and number == signal.SIGINT:
+    def ask(_number: int, _frame: object) -> None:
+        if stop.requested:
             raise KeyboardInterrupt
-        stop.asked = True
+        stop.requested = True
         print("stopping after this step; once more to stop at once", file=sys.stderr)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -112,7 +113,9 @@ class UFVideo(nn.Module):
 
 
 def qwen2(config: ModelConfig) -> Qwen2ForCausalLM:
-    """Qwen2 with an untied head, initialised as transformers does."""
+    """Qwen2 with an untied head, initialised as transformers does. Raises ImportError for a transformers before 5."""
+    if int(transformers.__version__.split(".")[0]) < 5:  # it would not know rope_parameters, and take another theta
+        raise ImportError(f"transformers {transformers.__version__} is too old: pip install 'transformers>=5.17,<6'")
     return Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=config.vocab_size,

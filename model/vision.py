@@ -10,6 +10,8 @@ from model.config import ModelConfig
 
 FEATURE_LAYER: Final = -2
 """Of ``hidden_states``: the input of the last layer, before any final norm (release, ``encoder.py``)."""
+FRAMES_AT_ONCE: Final = 32
+"""Of a frozen tower, whose activations nobody keeps: a clip with 150 region frames must not need 16 GB."""
 
 
 class VisionTower(nn.Module):
@@ -32,8 +34,13 @@ class VisionTower(nn.Module):
         )
 
     def forward(self, frames_UCHW: Tensor) -> Tensor:
-        trained = next(self.parameters()).requires_grad
-        with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
-            hidden = self.siglip(pixel_values=frames_UCHW, output_hidden_states=True).hidden_states
-        assert hidden is not None
-        return hidden[FEATURE_LAYER]
+        if next(self.parameters()).requires_grad and torch.is_grad_enabled():
+            return self._features(frames_UCHW)
+        with torch.no_grad():
+            return torch.cat([self._features(part) for part in frames_UCHW.split(FRAMES_AT_ONCE)])
+
+    def _features(self, frames_UCHW: Tensor) -> Tensor:
+        hidden = self.siglip.embeddings(frames_UCHW)
+        for layer in self.siglip.encoder.layers[: FEATURE_LAYER + 1]:
+            hidden = layer(hidden, attention_mask=None)
+        return hidden

@@ -86,6 +86,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
     build(load_recipe(root / "corpus.toml"), root / "corpus", workers=0)
     (root / "train.toml").write_text(RECIPE)
     run = open_run(load_train_recipe(root / "train.toml"), root / "run", Ranks(0, 1, torch.device("cpu")))
+    run.close()
     checkpoint.save(run.folder, 1, run.model, run.optimizer, {"stream": run.stream.state_dict()})
     return Asked(root, Corpus.open(root / "corpus"))
 
@@ -151,7 +152,7 @@ def test_every_seg_has_a_mask_on_every_frame_and_frames_do_not_disturb_each_othe
 
 @pytest.mark.usefixtures("says_seg")
 def test_the_command_writes_masks_as_coco_rle_and_a_picture(asked: Asked, answerer, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("model.generate.load_run", lambda folder: answerer)
+    monkeypatch.setattr("model.generate.load_model", lambda folder: answerer)
     folder, out = media_of(asked, asked.draw("mevis-train")), asked.root / "out"
     call = ["generate", "--checkpoint", str(asked.run), "--frames", str(folder), "--prompt", "Segment it."]
     assert main([*call, "--mask-frames", "2", "--out", str(out)]) == 0
@@ -240,4 +241,13 @@ def test_one_checkpoint_of_a_run_can_be_named(asked: Asked, answerer: Answerer) 
     found: Callable[[str], Answerer] = model.load
     again = found(str(checkpoint.latest(asked.run)))
     ours, theirs = answerer.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_imported_weights_answer_as_the_checkpoint_that_they_come_from(
+    asked: Asked, answerer: Answerer, tmp_path
+) -> None:
+    call = ["weights", "import", "--out", str(tmp_path / "imported"), "--from", str(checkpoint.latest(asked.run))]
+    assert main(call) == 0
+    ours, theirs = answerer.model.state_dict(), model.load(tmp_path / "imported").model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -18,11 +18,13 @@ from model.cli import main
 from model.distributed import Ranks
 from model.loader import Loader, Step
 from model.logbook import TIMING, Logbook
+from model.predict import predict
 from model.recipe import load_train_recipe
 from model.run import Run, open_run
 from model.train import NotFinite, Stop, Trained, train, train_step
 from pipelines.build import build
 from pipelines.recipe import load_recipe
+from shards.manifest import CorpusError
 from shards.stream import Draw
 from shards.toml_table import RecipeError
 
@@ -127,10 +129,10 @@ def digests(folder: Path) -> dict[str, str]:
 def test_a_run_that_is_stopped_and_resumed_equals_the_uninterrupted_one_bit_for_bit(written, tmp_path) -> None:
     recipe = written()
     whole = trained(recipe, tmp_path / "whole")
-    assert (whole.steps, whole.total, whole.stopped) == (6, 6, False)
+    assert whole == Trained(tmp_path / "whole", 6, 6, interrupted=False)
     for stop in (1, 4, None):
         part = trained(recipe, tmp_path / "parts", stop)
-    assert part == Trained(tmp_path / "parts", 6, 6, False)
+    assert part == Trained(tmp_path / "parts", 6, 6, interrupted=False)
     assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
     assert digests(tmp_path / "parts") == digests(tmp_path / "whole")
 
@@ -181,7 +183,7 @@ def test_two_ranks_see_the_same_global_batches_as_one(written, tmp_path) -> None
 
 
 def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(written, tmp_path) -> None:
-    run = open_run(load_train_recipe(written()), tmp_path / "run", ALONE)
+    run = opened(written(), tmp_path / "run")
     with torch.no_grad():
         run.model.language.lm_head.weight[0, 0] = torch.inf
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
@@ -192,13 +194,20 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(written,
 
 
 def test_only_the_parts_that_the_recipe_names_learn(written, tmp_path) -> None:
-    run = open_run(load_train_recipe(written("parts", {'"all"': '["connector", "prompt"]'})), tmp_path / "run", ALONE)
+    run = opened(written("parts", {'"all"': '["connector", "prompt"]'}), tmp_path / "run")
     before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
     train_step(run, first_step(run), 0, ALONE, Stop())
     moved = {name for name, parameter in run.model.named_parameters() if not torch.equal(before[name], parameter)}
     assert moved
     assert all(name.startswith(("connector.", "segmentation.project.")) for name in moved)
     assert any(name.startswith("segmentation.project.") for name in moved)
+
+
+def opened(recipe: Path, folder: Path) -> Run:
+    """A run that is ready, its folder free for others."""
+    run = open_run(load_train_recipe(recipe), folder, ALONE)
+    run.close()
+    return run
 
 
 def first_step(run: Run) -> Step:
@@ -220,7 +229,7 @@ def test_sigterm_ends_the_run_after_the_step_with_a_checkpoint(written, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(Logbook, "log", ask)
         ended = trained(written(), tmp_path / "run")
-    assert ended.stopped
+    assert ended.interrupted
     assert ended.steps in (2, 3)  # the step at hand is finished
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     trained(written(), tmp_path / "whole", ended.steps)
@@ -255,12 +264,14 @@ def test_a_finished_run_shows_what_it_answers_before_and_after(written, tmp_path
         ({"lr = 1e-3": "lr = 2e-3"}, "train.lr was 0.001, is 0.002"),
         ({"layers = 1\nvision": "layers = 2\nvision"}, "model.layers was 1, is 2"),
         ({"batch_size = 4": "batch_size = 5"}, "stream.batch_size was 4, is 5"),
+        ({"epochs = 2": "epochs = 3"}, "steps was 6, is 9"),
+        ({"tokenizer_size = 300": "tokenizer_size = 301"}, "tokenizer.size was 300, is 301"),
     ],
 )
 def test_a_folder_that_holds_another_run_is_refused_with_what_differs(written, tmp_path, changes, words) -> None:
-    open_run(load_train_recipe(written()), tmp_path / "run", ALONE)
+    opened(written(), tmp_path / "run")
     with pytest.raises(RecipeError) as caught:
-        open_run(load_train_recipe(written("other", changes)), tmp_path / "run", ALONE)
+        opened(written("other", changes), tmp_path / "run")
     assert words in str(caught.value)
     assert "new folder" in str(caught.value)
 
@@ -269,6 +280,72 @@ def test_what_only_keeps_house_may_change_between_calls(written, tmp_path) -> No
     trained(written(), tmp_path / "run", 1)
     trained(written("house", {"save_every = 100": "save_every = 1", "workers = 1": "workers = 2"}), tmp_path / "run", 2)
     assert len(numbers(tmp_path / "run")) == 2
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(written, tmp_path) -> None:
+    run = open_run(load_train_recipe(written()), tmp_path / "run", ALONE)
+    with pytest.raises(RecipeError, match="another process trains there"):
+        opened(written(), tmp_path / "run")
+    run.close()
+    opened(written(), tmp_path / "run")
+
+
+def test_a_kill_while_the_tokenizer_is_written_does_no_harm(written, tmp_path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda self, target: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            opened(written(), tmp_path / "run")
+    assert not (tmp_path / "run" / "tokenizer").exists()
+    assert len(opened(written(), tmp_path / "run").tokenizer) > 256
+
+
+def test_a_tokenizer_that_cannot_be_read_is_found_before_the_folder_is_made(written, tmp_path) -> None:
+    recipe = written("words", {"tokenizer_size = 300": 'tokenizer = "nowhere"'})
+    with pytest.raises(RecipeError, match=r"words\.toml: \[model\]: `tokenizer`: .*nowhere has no tokenizer"):
+        opened(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_is_never_lost_whenever_it_comes(written, tmp_path, monkeypatch) -> None:
+    """On a GPU most signals come while the ranks add up their losses."""
+    summed = Ranks.sum_over_ranks
+    calls = []
+
+    def ask(self: Ranks, tensor: torch.Tensor) -> torch.Tensor:
+        total = summed(self, tensor)
+        calls.append(1)
+        if len(calls) == 2:  # the losses of the first step
+            os.kill(os.getpid(), signal.SIGINT)
+        return total
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ranks, "sum_over_ranks", ask)
+        ended = trained(written(), tmp_path / "run")
+    assert ended.interrupted
+    assert ended.steps == 2, "what was asked during a step's sum is agreed on in the next one"
+    assert checkpoint.latest(tmp_path / "run") is not None
+
+
+def test_predictions_are_the_same_with_activation_checkpointing(written, tmp_path) -> None:
+    answers = []
+    for name, flag in (("plain", "false"), ("saving", "true")):
+        run = opened(
+            written(name, {'parts = "all"': f'parts = "all"\ncheckpoint_activations = {flag}'}), tmp_path / name
+        )
+        draw = next(iter(run.stream.peek([0])))
+        answers.append(predict(run.model, draw, run.config, run.tokenizer).answers)
+        assert run.model.training
+    assert answers[0] == answers[1]
+
+
+def test_other_samples_may_be_shown_in_a_later_call(written, tmp_path) -> None:
+    trained(written("few", {"samples = 0": "samples = 1"}), tmp_path / "run", 1)
+    trained(written("more", {"samples = 0": "samples = 3"}), tmp_path / "run")
+    folder = tmp_path / "run" / "predictions"
+    assert len(json.loads((folder / "before.json").read_text())) == 1
+    rows = json.loads((folder / "after.json").read_text())
+    assert len(rows) == 3
+    assert all(row["key"] in (folder / "index.html").read_text() for row in rows)
 
 
 def test_a_folder_with_other_files_is_refused(written, tmp_path, capsys) -> None:
@@ -283,12 +360,32 @@ def test_a_sample_that_does_not_fit_stops_the_run_by_its_key(written, tmp_path, 
     told = capsys.readouterr().err
     assert "train/" in told
     assert "max_text_tokens" in told
+    # The remedy works: the same run goes on.
+    assert main(["train", str(written()), "--out", str(tmp_path / "run"), "--stop-after", "1"]) == 0
+
+
+def test_what_was_learned_before_a_sample_that_cannot_be_used_is_kept(written, tmp_path, monkeypatch) -> None:
+    frames = Draw.frames
+
+    def fail(self: Draw, indices: list[int]) -> list:
+        if self.step == 2:
+            raise CorpusError(f"{self.record.key} cannot be delivered")
+        return frames(self, indices)
+
+    monkeypatch.setattr(Draw, "frames", fail)
+    with pytest.raises(CorpusError, match="cannot be delivered"):
+        trained(written(), tmp_path / "run")
+    last = checkpoint.latest(tmp_path / "run")
+    assert last is not None
+    assert last.name == "step-000002"
+    monkeypatch.undo()
+    trained(written(), tmp_path / "run")
+    trained(written(), tmp_path / "whole")
+    assert digests(tmp_path / "run") == digests(tmp_path / "whole")
 
 
 def test_media_that_cannot_be_read_stops_the_run_by_name(written, tmp_path, capsys, monkeypatch) -> None:
     def fail(self: Draw, indices: list[int]) -> list:
-        from shards.manifest import CorpusError
-
         raise CorpusError(f"{self.record.key} cannot be delivered")
 
     monkeypatch.setattr(Draw, "frames", fail)
