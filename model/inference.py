@@ -23,6 +23,7 @@ from model.collate import collate
 from model.config import ModelConfig, from_dict
 from model.example import Pixels, load, question, resized
 from model.frames import evenly, window_frames
+from model.metrics import spans_in
 from model.pixels import for_masks
 from model.predict import MAX_NEW_TOKENS, generate
 from model.run import RUN_FILE, TOKENIZER
@@ -45,7 +46,7 @@ from shards.media import (
 from shards.reader import Corpus, Image
 from shards.record import Clip, Masklet, Record, Region, Sample, Source, Span, Turn
 from shards.stream import Draw
-from shards.tokens import IMAGE, REF, VIDEO, seconds_of, taus_in
+from shards.tokens import IMAGE, REF, VIDEO
 
 Bitmap = np.ndarray[Any, np.dtype[np.bool_]]
 FRAMES_AT_ONCE: Final = 16
@@ -66,7 +67,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``text`` keeps its time tokens; ``spans`` are the same in seconds, two tokens each, a last odd one [t, t].
+    """``text`` keeps its time tokens; ``spans`` are the same in seconds, as ``metrics.spans_in`` pairs them.
 
     ``masklets`` holds one mapping per ``<Seg>`` said: frame index → mask [height, width], all False where the object
     is not seen. ``spans`` is empty for clips without times (stills, frame folders).
@@ -228,8 +229,7 @@ def spans_of(text: str, clip: Clip, window: Span | None) -> tuple[Span, ...]:
     """The time tokens of a text as spans in seconds; none where the clip has no times."""
     if window is None and clip.duration is None:
         return ()
-    times = [seconds_of(tau, window or (0.0, clip.duration or 0.0)) for tau in taus_in(text)]
-    return tuple((times[at], times[min(at + 1, len(times) - 1)]) for at in range(0, len(times), 2))
+    return tuple(spans_in(text, window or (0.0, clip.duration or 0.0)))
 
 
 def load_model(folder: Path, device: torch.device | None = None) -> Answerer:
