@@ -109,6 +109,26 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--debug", action="store_true", help="show the traceback of an error")
     generate.set_defaults(run=_generate)
     add_weights(commands)
+
+    describe = commands.add_parser(
+        "describe",
+        help="what a model weighs, and what a sample costs, part by part",
+        description="Parameters, and TFLOP of one sample (a clip and a conversation), forward and with backward as far "
+        "as parts are trained. Needs no weights, no GPU and little memory.",
+    )
+    describe.add_argument(
+        "source", nargs="?", default="7b", metavar="PRESET | RECIPE.toml | RUN_DIR", help="tiny, small, 7b (default), …"
+    )
+    describe.add_argument("--text-tokens", type=_steps, default=150, metavar="N", help="besides the clip's (150)")
+    describe.add_argument("--supervised", type=_steps, default=60, metavar="N", help="of them, are learned (60)")
+    describe.add_argument("--mask-frames", type=_count, metavar="N", help="frames with masks (the model's, 4)")
+    describe.add_argument("--objects", type=_count, default=1, metavar="N", help="<Seg>s on each of them (1)")
+    describe.add_argument(
+        "--regions", type=_count, default=0, metavar="N", help="frames on which an object is shown for <Ref> (0)"
+    )
+    describe.add_argument("--json", action="store_true", help="one JSON object on stdout, with FLOP and bytes")
+    describe.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    describe.set_defaults(run=_describe)
     return parser
 
 
@@ -123,6 +143,10 @@ def _steps(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else _steps(text)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -156,6 +180,13 @@ def _generate(args: argparse.Namespace) -> int:
         args.checkpoint, args.media, args.prompt, args.region,
         window=args.window, mask_frames=args.mask_frames, out=args.out, as_json=args.json,
     )  # fmt: skip
+
+
+def _describe(args: argparse.Namespace) -> int:
+    from model.describe import Sample, run_describe
+
+    sample = Sample(args.text_tokens, args.supervised, args.mask_frames, args.objects, args.regions)
+    return run_describe(args.source, sample, as_json=args.json)
 
 
 if __name__ == "__main__":
