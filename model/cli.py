@@ -51,13 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _is_ours(error: Exception) -> bool:
     """Whether the learner raised it on purpose; imported late, since torch takes seconds."""
     from model.checkpoint import CheckpointError
+    from model.config import ConfigError
     from model.example import SampleError
     from model.inference import AnswerError
-    from model.train import NotFinite
+    from model.train import FaultElsewhere, NotFinite
     from model.weight_files import WeightsError
     from shards.stream import StateError
 
-    return isinstance(error, (AnswerError, CheckpointError, SampleError, NotFinite, StateError, WeightsError))
+    return isinstance(
+        error,
+        (AnswerError, CheckpointError, SampleError, NotFinite, FaultElsewhere, ConfigError, StateError, WeightsError),
+    )
 
 
 def _say(words: str, code: int) -> int:
@@ -91,7 +95,11 @@ def _parser() -> argparse.ArgumentParser:
         "one --region each.",
     )
     generate.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="DIR", help="a run, or one of its checkpoints"
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a run, one of its checkpoints, or imported weights",
     )
     media = generate.add_mutually_exclusive_group(required=True)
     media.add_argument("--video", type=Path, dest="media", metavar="FILE")
@@ -133,10 +141,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _window(text: str) -> tuple[float, float]:
-    start, colon, end = text.partition(":")
-    if not colon:
-        raise argparse.ArgumentTypeError("is A:B in seconds, for example 3.5:10")
-    return float(start), float(end)
+    start, _, end = text.partition(":")
+    try:
+        return float(start), float(end)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not A:B in seconds, for example 3.5:10") from None
 
 
 def _steps(text: str) -> int:
@@ -146,7 +155,9 @@ def _steps(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    return 0 if text == "0" else _steps(text)
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -157,7 +168,11 @@ def _train(args: argparse.Namespace) -> int:
 
     recipe = load_train_recipe(args.recipe)
     folder = args.out or Path("runs") / args.recipe.stem
-    with start() as ranks:
+    try:
+        joined = start()
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+    with joined as ranks:
         ended = train(recipe, folder, ranks, stop_after=args.stop_after)
     if ranks.rank:
         return 0

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image
 
 from model.inference import Answer, AnswerError, Bitmap, OpenClip, Shown, load_model
-from shards import rle
 from shards.draw import COLOURS, Layer, panel
+from shards.media import MediaError, decode_image
 from shards.record import Clip, Record, Sample, Source, Span
 from shards.tokens import seconds_of, taus_in, time_token
 
@@ -37,6 +36,8 @@ def run_generate(
     as_json: bool,
 ) -> int:
     """Answer and print; with ``out`` also write ``answer.json`` and, where there are masks, ``overlay.webp``."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise AnswerError(f"--out {out} is a file; name a folder")
     opened = OpenClip.open(media)
     shown = [parse_region(text, opened.clip) for text in regions]
     answer = load_model(checkpoint).answer(opened, prompt, shown, window=window, mask_frames=mask_frames)
@@ -65,8 +66,10 @@ def parse_region(text: str, clip: Clip) -> Shown:
             mask = _disk(numbers, clip) if len(numbers) == 2 else _box(numbers, clip)
             return Shown(frame, mask)
     if Path(what).is_file():
-        with Image.open(what) as picture:
-            return Shown(frame, np.asarray(picture.convert("L")) > 0)
+        try:
+            return Shown(frame, decode_image(Path(what), what).max(axis=2) > 0)
+        except MediaError as error:
+            raise AnswerError(f"--region {text}: {error}") from None
     raise AnswerError(
         f"--region {text}: write a mask's file, a box x1,y1,x2,y2 or a point x,y, and @FRAME, e.g. 10,20,90,80@0"
     )
@@ -92,7 +95,7 @@ def to_json(answer: Answer, clip: Clip, window: Span | None) -> dict[str, Any]:
         "text_in_seconds": in_seconds(answer.text, clip, window),
         "spans": [list(span) for span in answer.spans],
         "masklets": [
-            {str(f): {"size": [clip.height, clip.width], "counts": rle.encode(mask)} for f, mask in masklet.items()}
+            {str(f): {"size": [clip.height, clip.width], "counts": counts} for f, counts in masklet.rles.items()}
             for masklet in answer.masklets
         ],
     }
@@ -102,7 +105,7 @@ def in_words(answer: Answer, clip: Clip, window: Span | None) -> list[str]:
     """The answer for people, a line each."""
     lines = [in_seconds(answer.text, clip, window)]
     for number, masklet in enumerate(answer.masklets, 1):
-        seen = [frame for frame, mask in masklet.items() if mask.any()]
+        seen = [frame for frame in masklet if masklet.seen(frame)]
         where = f"seen on {len(seen)} of {len(masklet)} frames" if seen else f"not seen on any of {len(masklet)} frames"
         lines.append(f"<Seg> {number}  {where}")
     return lines
@@ -127,7 +130,7 @@ def write_overlay(answer: Answer, opened: OpenClip, path: Path) -> None:
     nothing = Sample("", "referring_qa", Source("", ""))
     record = Record("", "", "", "", "", clip)
     layers = [
-        Layer(str(n), COLOURS[(n - 1) % len(COLOURS)], {f: mask if mask.any() else None for f, mask in masklet.items()})
+        Layer(str(n), COLOURS[(n - 1) % len(COLOURS)], {f: masklet[f] if masklet.seen(f) else None for f in frames})
         for n, masklet in enumerate(answer.masklets, 1)
     ]
     drawn = [

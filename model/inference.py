@@ -8,11 +8,11 @@
 A question is put to the model exactly as a training sample is: the same frames, the same tokens, the same batch.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ from model.example import Pixels, load, question, resized
 from model.frames import evenly, window_frames
 from model.metrics import spans_in
 from model.pixels import for_masks
-from model.predict import MAX_NEW_TOKENS, generate
-from model.run import RUN_FILE, TOKENIZER
+from model.predict import MAX_NEW_TOKENS, Bitmap, generate
+from model.run import RUN_FILE, TOKENIZER, read_run
 from model.segmentation import upsampled
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
@@ -48,9 +48,10 @@ from shards.record import Clip, Masklet, Record, Region, Sample, Source, Span, T
 from shards.stream import Draw
 from shards.tokens import IMAGE, REF, VIDEO
 
-Bitmap = np.ndarray[Any, np.dtype[np.bool_]]
+NUMBERS: Final = re.compile(r"(\d+)")
+FRAMES_READ: Final = 64
 FRAMES_AT_ONCE: Final = 16
-"""Frames that are segmented together; a long clip is walked through in such windows."""
+"""A long clip is walked through in windows: so many frames are decoded, and so many segmented, together."""
 
 
 class AnswerError(ValueError):
@@ -75,7 +76,28 @@ class Answer:
 
     text: str
     spans: tuple[Span, ...]
-    masklets: tuple[dict[int, Bitmap], ...]
+    masklets: tuple["Masks", ...]
+
+
+class Masks(Mapping[int, Bitmap]):
+    """Frame index → mask [height, width]. Held as RLE and decoded when asked for: ten minutes of video fit."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self.rles: dict[int, str] = {}
+
+    def __getitem__(self, frame: int) -> Bitmap:
+        return rle.decode(self.rles[frame], self.height, self.width)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rles)
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def seen(self, frame: int) -> bool:
+        """Whether the object is seen on the frame."""
+        return not rle.is_empty(self.rles[frame])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +111,11 @@ class OpenClip:
     @classmethod
     def open(cls, path: Path) -> "OpenClip":
         """Raises AnswerError for what is not there or cannot be decoded."""
+        if not path.exists():
+            raise AnswerError(f"{path} does not exist")
         try:
             if path.is_dir():
-                frames = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in STILL_SUFFIXES))
+                frames = _frames_of(path)
                 return cls(path, _clip(path, probe_frames(frames)), frames)
             still = path.suffix.lower() in STILL_SUFFIXES
             return cls(path, _clip(path, probe_still(path) if still else probe_video(path)))
@@ -106,6 +130,15 @@ class OpenClip:
             return read_frames(self.clip, self.path, indices)
         except MediaError as error:
             raise AnswerError(str(error)) from None
+
+
+def _frames_of(folder: Path) -> tuple[Path, ...]:
+    """The pictures of a folder by the numbers in their names, so that f2.jpg comes before f10.jpg."""
+    files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
+    pictures = [file for file in files if file.suffix.lower() in STILL_SUFFIXES]
+    if not pictures:
+        raise AnswerError(f"{folder} holds no frames, which end in {', '.join(STILL_SUFFIXES)}")
+    return tuple(sorted(pictures, key=lambda file: [int(p) if p.isdigit() else p for p in NUMBERS.split(file.name)]))
 
 
 def _clip(path: Path, probe: Probe) -> Clip:
@@ -162,23 +195,26 @@ class Answerer:
         masklets = self._masklets(draw, opened, states, mask_frames) if states else ()
         return Answer(text, spans_of(text, opened.clip, window), masklets)
 
-    def _masklets(
-        self, draw: Draw, opened: OpenClip, states: list[Tensor], count: int | None
-    ) -> tuple[dict[int, Bitmap], ...]:
+    def _masklets(self, draw: Draw, opened: OpenClip, states: list[Tensor], count: int | None) -> tuple[Masks, ...]:
         frames = window_frames(opened.clip, draw.sample)
         if count is not None and count < len(frames):
             frames = [frames[place] for place in evenly(count, len(frames))]
-        masklets: tuple[dict[int, Bitmap], ...] = tuple({} for _ in states)
-        for first in range(0, len(frames), FRAMES_AT_ONCE):
-            part = frames[first : first + FRAMES_AT_ONCE]
+        masklets = tuple(Masks(opened.clip.height, opened.clip.width) for _ in states)
+        for first in range(0, len(frames), FRAMES_READ):
+            part = frames[first : first + FRAMES_READ]
             for frame, masks in zip(part, segment(self.model, torch.stack(states), opened.frames(part)), strict=True):
                 for masklet, mask in zip(masklets, masks, strict=True):
-                    masklet[frame] = mask
+                    masklet.rles[frame] = rle.encode(mask)
         return masklets
 
 
 def segment(model: UFVideo, states_ND: Tensor, pictures: Sequence[Pixels]) -> Iterator[Bitmap]:
     """For each picture the masks of all objects, [N, height, width]; the pictures have one size."""
+    for first in range(0, len(pictures), FRAMES_AT_ONCE):
+        yield from _segment(model, states_ND, pictures[first : first + FRAMES_AT_ONCE])
+
+
+def _segment(model: UFVideo, states_ND: Tensor, pictures: Sequence[Pixels]) -> Iterator[Bitmap]:
     device, side = states_ND.device, model.config.mask_image_size
     small = torch.from_numpy(np.stack([resized(picture, side) for picture in pictures])).to(device)
     num_objects, num_frames = len(states_ND), len(pictures)
@@ -206,10 +242,12 @@ def _draw(opened: OpenClip, words: str, shown: Sequence[Shown], window: Span | N
             raise AnswerError(
                 f"a mask is {width}x{height}, the clip {clip.width}x{clip.height}; give it the clip's size"
             )
-        if not 0 <= object_shown.frame < clip.num_frames or not object_shown.mask_HW.any():
-            raise AnswerError(
-                f"an object is shown on frame {object_shown.frame} of 0…{clip.num_frames - 1}, or is empty"
-            )
+        if not 0 <= object_shown.frame < clip.num_frames:
+            raise AnswerError(f"an object is shown on frame {object_shown.frame}; the clip has 0…{clip.num_frames - 1}")
+        if not object_shown.mask_HW.any():
+            raise AnswerError(f"the object shown on frame {object_shown.frame} has no pixel inside the picture")
+    if window is not None and clip.duration is None:
+        raise AnswerError(f"{clip.source} has no times, so it has no window; leave the window out")
     if window is not None and not 0 <= window[0] < window[1] <= (clip.duration or 0.0):
         raise AnswerError(f"the window {window[0]}…{window[1]} s is not inside the clip's 0…{clip.duration} s")
     masklets = [Masklet(str(n), {one.frame: rle.encode(one.mask_HW)}) for n, one in enumerate(shown)]
@@ -238,17 +276,20 @@ def load_model(folder: Path, device: torch.device | None = None) -> Answerer:
     Raises AnswerError, CheckpointError, WeightsError.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if (folder / REPORT).exists() and not (folder / CONFIG).exists():
+        raise AnswerError(f"{folder} is of an import that failed; {REPORT} there says why")
     if (folder / REPORT).exists():
         model = _built(read_config(folder / CONFIG), device)
         load_weights(folder, model)
         return Answerer(model.eval(), model.config, _tokenizer(folder))
+    folder = folder.resolve()  # a checkpoint may be named from inside its run
     run = folder.parent.parent if folder.parent.name == checkpoint.FOLDER else folder
     last = folder if run != folder else checkpoint.latest(run)
     if not (run / RUN_FILE).exists() or last is None:
         raise AnswerError(
             f"{folder} holds no run with a checkpoint; name the --out of `ufvideo train` or `ufvideo weights import`"
         )
-    model = _built(from_dict(json.loads((run / RUN_FILE).read_text("utf-8"))["model"]), device)
+    model = _built(from_dict(read_run(run).get("model", {})), device)
     checkpoint.load(last, model, None)
     return Answerer(model.eval(), model.config, _tokenizer(run))
 

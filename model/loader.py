@@ -65,17 +65,19 @@ class Loader:
         decoding = _Decoding(self.config, self.tokenizer, self.workers)
         with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
             reading: deque[Future[Step | None]] = deque()
+            ended = False
             try:
                 while True:
                     while len(reading) <= STEPS_AHEAD:
                         reading.append(reader.submit(self._next, decoding))
                     step = reading.popleft().result()
                     if step is None:
+                        ended = True
                         return
                     yield step
             finally:
                 reader.shutdown(wait=True, cancel_futures=True)
-                decoding.close()
+                decoding.close(cancel=not ended)
 
     def _next(self, decoding: "_Decoding") -> Step | None:
         """The stream's next step, its pixels on their way; None behind the last."""
@@ -122,7 +124,7 @@ class _Decoding:
             future, part.future = part.future, None
             if future is None and part in self.waiting:
                 self.waiting.remove(part)
-        if future is None:
+        if future is None or future.cancelled():
             return self._batch(part.outlines)
         try:
             return future.result()
@@ -131,12 +133,12 @@ class _Decoding:
                 self.running -= 1
                 self._begin()
 
-    def close(self) -> None:
-        """Let the threads go; what they have decoded can still be taken."""
+    def close(self, cancel: bool) -> None:
+        """Let the threads go. What was handed out can still be taken; with ``cancel``, it is decoded only then."""
         with self.lock:
             pool, self.pool = self.pool, None
         if pool is not None:
-            pool.shutdown(wait=True)
+            pool.shutdown(wait=True, cancel_futures=cancel)
 
     def _begin(self) -> None:
         while self.pool is not None and self.waiting and self.running < self.most:

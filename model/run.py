@@ -195,7 +195,8 @@ def _claim(folder: Path) -> BinaryIO:
     """Take the folder for this process. Raises RecipeError if it holds something else, or another process has it."""
     if folder.exists() and not folder.is_dir():
         raise RecipeError(f"--out {folder} is a file; name a new folder")
-    if folder.exists() and any(folder.iterdir()) and not (folder / LOCK_FILE).exists():
+    ours = (LOCK_FILE, RUN_FILE, TOKENIZER)  # a copied run may lack its hidden file
+    if folder.exists() and any(folder.iterdir()) and not any((folder / name).exists() for name in ours):
         raise RecipeError(f"--out {folder} is not empty and holds no run of ours; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / LOCK_FILE).open("ab")
@@ -224,12 +225,23 @@ def _agree(folder: Path, wanted: dict[str, Any]) -> None:
     if not path.exists():
         write_atomically(path, (json.dumps(wanted, indent=1) + "\n").encode("utf-8"))
         return
-    there = json.loads(path.read_text("utf-8"))
+    there = read_run(folder)
     differing = list(_differences(there, json.loads(json.dumps(wanted)), ""))
     if differing:
         raise RecipeError(
             f"--out {folder} holds another run: {'; '.join(differing[:4])}. Name a new folder, or put the recipe back"
         )
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What ``run.json`` says. Raises RecipeError for a damaged one."""
+    try:
+        told = json.loads((folder / RUN_FILE).read_text("utf-8"))
+        if not isinstance(told, dict):
+            raise ValueError("it holds no object")
+    except ValueError as error:
+        raise RecipeError(f"{folder / RUN_FILE} is damaged ({error}); copy it again, or name a new folder") from None
+    return told
 
 
 def _differences(before: Any, now: Any, where: str) -> Iterator[str]:

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 from model.distributed import Ranks, reduce_gradients
 from model.example import SampleError
@@ -32,6 +31,14 @@ from shards.manifest import CorpusError
 
 class NotFinite(RuntimeError):
     """The loss or a gradient is no number; the weights are those before the step."""
+
+
+class FaultElsewhere(RuntimeError):
+    """Another rank could not go on, so this one leaves with it."""
+
+
+FAULTS: Final = (SampleError, CorpusError)
+"""What a sample may do to a rank; all ranks leave together, with a checkpoint of what was learned before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,49 +69,89 @@ def train(recipe: TrainRecipe, folder: Path, ranks: Ranks, *, stop_after: int | 
     with closing(run), _logbook(run, ranks) as log, _stop_signals() as stop:
         if done == 0:
             show_predictions(run, ranks, "before", lambda: stop.requested)
-        began, before = time.monotonic(), None
+        stop.agreed = _any(stop.requested, ranks)
+        began, finished = time.monotonic(), None
         with closing(iter(loader)) as steps:
             try:
                 while done < last and not stop.agreed:
-                    step = next(steps)
+                    step = _next(steps)
                     numbers = train_step(run, step, done, ranks, stop)
-                    done, before = done + 1, step
+                    assert isinstance(step, Step)
+                    done, finished = done + 1, step
                     if log is not None:
                         began, seconds = time.monotonic(), time.monotonic() - began
                         rate = numbers["samples"] / seconds
                         log.log(done - 1, numbers | {"samples_per_second": rate, "seconds": seconds})
                     if done % settings.save_every == 0 or done == last or stop.agreed:
                         _save(run, done, step, ranks)
-            except (SampleError, CorpusError, NotFinite):
-                # What was learned before is kept. The other ranks are not here, so nobody is waited for.
-                if before is not None and ranks.rank == 0:
-                    run.save(done, before.after)
+            except (*FAULTS, FaultElsewhere, NotFinite):
+                # All ranks are here, since they agree on faults; what was learned before is kept.
+                if finished is not None:
+                    _save(run, done, finished, ranks)
                 raise
         if done == run.steps:
             show_predictions(run, ranks, "after", lambda: stop.requested)
-    return Trained(folder, done, run.steps, interrupted=stop.agreed)
+    return Trained(folder, done, run.steps, interrupted=stop.agreed or stop.requested)
 
 
-def train_step(run: Run, step: Step, number: int, ranks: Ranks, stop: "Stop") -> dict[str, float]:
-    """One optimizer step; returns its numbers, the same on every rank. Raises NotFinite before anything moves."""
+def _next(steps: Iterator[Step]) -> Step | Exception:
+    """The next step, or what is wrong with it: the other ranks must hear of it before this one leaves."""
+    try:
+        return next(steps)
+    except FAULTS as fault:
+        return fault
+
+
+def train_step(run: Run, step: Step | Exception, number: int, ranks: Ranks, stop: "Stop") -> dict[str, float]:
+    """One optimizer step; returns its numbers, the same on every rank.
+
+    Raises, on all ranks and before anything moves: NotFinite; this rank's fault; FaultElsewhere for another's.
+    """
     settings, device = run.recipe.train, ranks.device
-    sums = ranks.sum_over_ranks(torch.tensor([step.counts.tokens, step.counts.masks, len(step.outlines)], dtype=F64))
-    counts = Counts(float(sums[0]), float(sums[1]))
+    fault = None if isinstance(step, Step) else step
+    own, samples = (step.counts, len(step.outlines)) if isinstance(step, Step) else (Counts(0, 0), 0)
+    sums = ranks.sum_over_ranks(torch.tensor([own.tokens, own.masks, samples, fault is not None], dtype=F64)).tolist()
+    _raise(fault, sums[3])
+    assert isinstance(step, Step)
+    counts = Counts(sums[0], sums[1])
     parts = torch.zeros(4, dtype=F64, device=device)
-    for batch in step.batches():
-        with autocast(device, settings.precision):
-            loss = run.model.loss(batch.to(device), counts)
-        loss.total.backward()
-        parts += torch.stack([loss.total.detach(), loss.ce, loss.bce, loss.dice]).to(F64)
-    total, ce, bce, dice, asked = _gather(parts, stop, ranks)
+    try:
+        for batch in step.batches():
+            with autocast(device, settings.precision):
+                loss = run.model.loss(batch.to(device), counts)
+            loss.total.backward()
+            parts += torch.stack([loss.total.detach(), loss.ce, loss.bce, loss.dice]).to(F64)
+    except CorpusError as error:
+        fault = error
+    told = torch.cat([parts, parts.new_tensor([stop.requested, fault is not None])])
+    total, ce, bce, dice, asked, faults = ranks.sum_over_ranks(told).tolist()
+    _raise(fault, faults)
     stop.agreed = asked > 0
+    norm = _move(run, step, number, total, ranks)
+    numbers = {"epoch": float(step.epoch), "loss": total, "ce": ce, "lr": run.optimizer.param_groups[0]["lr"]}
+    if counts.masks:
+        numbers |= {"bce": bce, "dice": dice}
+    return numbers | {"grad_norm": norm, "samples": sums[2], "tokens": counts.tokens, "masks": counts.masks}
+
+
+def _raise(fault: Exception | None, faults: float) -> None:
+    """Leave together where any rank has a fault."""
+    if fault is not None:
+        raise fault
+    if faults:
+        raise FaultElsewhere("another rank met a sample that cannot be used; its own message names it")
+
+
+def _move(run: Run, step: Step, number: int, loss: float, ranks: Ranks) -> float:
+    """Add up the ranks' gradients, clip them and let AdamW move; returns the norm before clipping."""
+    settings = run.recipe.train
     parameters = run.optimizer.param_groups[0]["params"]
     reduce_gradients(parameters, ranks)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip))
-    if not (math.isfinite(total) and math.isfinite(norm)):
+    if not (math.isfinite(loss) and math.isfinite(norm)):
         keys = ", ".join(plan.key for plan in step.outlines)
         raise NotFinite(
-            f"step {number}: the loss is {total} and the gradient's norm {norm}; the samples of rank {ranks.rank} are "
+            f"step {number}: the loss is {loss} and the gradient's norm {norm}; the samples of rank {ranks.rank} are "
             f"{keys}. The weights are those before the step: lower `lr`, or leave a faulty sample out of the mixture"
         )
     rate = learning_rate(number, steps=run.steps, peak=settings.lr, warmup=settings.warmup, floor=settings.lr_floor)
@@ -112,18 +159,15 @@ def train_step(run: Run, step: Step, number: int, ranks: Ranks, stop: "Stop") ->
         group["lr"] = rate
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
-    numbers = {"epoch": float(step.epoch), "loss": total, "ce": ce, "lr": rate, "grad_norm": norm}
-    if counts.masks:
-        numbers |= {"bce": bce, "dice": dice}
-    return numbers | {"samples": float(sums[2]), "tokens": counts.tokens, "masks": counts.masks}
+    return norm
 
 
 F64 = torch.float64
 
 
-def _gather(parts: Tensor, stop: "Stop", ranks: Ranks) -> list[float]:
-    """The step's losses summed over ranks, and how many ranks were asked to stop."""
-    return ranks.sum_over_ranks(torch.cat([parts, parts.new_tensor([float(stop.requested)])])).tolist()
+def _any(asked: bool, ranks: Ranks) -> bool:
+    """Whether any rank was asked."""
+    return bool(ranks.sum_over_ranks(torch.tensor([float(asked)])).item())
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

@@ -18,6 +18,11 @@ KNOWN = ("loaded", "initialised", "missing")
 PLACES = ("place", "other shape", "no place", "unexpected")
 
 
+def _path(text: str) -> Path:
+    """Absolute, so that a checkpoint named from inside its run is known for what it is."""
+    return Path(text).resolve()
+
+
 def add_weights(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The subcommands, below ``ufvideo``; torch is imported when one of them runs."""
     weights = commands.add_parser("weights", help="read the weights of others, and write ours for others")
@@ -31,7 +36,7 @@ def add_weights(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 def _add_inspect(ways: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     inspect = ways.add_parser("inspect", help="what files or folders of weights hold")
-    inspect.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    inspect.add_argument("paths", type=_path, nargs="+", metavar="PATH")
     inspect.add_argument("--json", action="store_true", help="as JSON, with the names that have no place")
     _add_config(inspect)
     inspect.set_defaults(run=_inspect)
@@ -45,13 +50,18 @@ def _add_import(ways: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "come before --from, and those in their order. Exit code 1, with all names in report.json, where a tensor of "
         "the model is missing or one of a source is unexpected.",
     )
-    bring.add_argument("--out", type=Path, required=True, metavar="DIR")
+    bring.add_argument("--out", type=_path, required=True, metavar="DIR")
     bring.add_argument(
-        "--from", type=Path, action="append", default=[], metavar="PATH", help="a UFVideo or VideoRefer folder, or ours"
+        "--from",
+        type=_path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a UFVideo or VideoRefer folder, or ours",
     )
-    bring.add_argument("--language", type=Path, metavar="PATH", help="a Qwen2 folder")
-    bring.add_argument("--vision", type=Path, metavar="PATH", help="a SigLIP folder")
-    bring.add_argument("--sam2", type=Path, metavar="PATH", help="sam2_hiera_large.pt, or its folder")
+    bring.add_argument("--language", type=_path, metavar="PATH", help="a Qwen2 folder")
+    bring.add_argument("--vision", type=_path, metavar="PATH", help="a SigLIP folder")
+    bring.add_argument("--sam2", type=_path, metavar="PATH", help="sam2_hiera_large.pt, or its folder")
     _add_config(bring)
     _add_written(bring)
     bring.add_argument("--seed", type=int, default=0, help="of rows and parts that are drawn (default 0)")
@@ -63,10 +73,10 @@ def _add_import(ways: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def _add_export(ways: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     export = ways.add_parser("export", help="write an imported folder or a checkpoint in the release's names")
-    export.add_argument("folder", type=Path, metavar="FOLDER", help="an imported folder, or checkpoints/step-000100")
-    export.add_argument("--to", type=Path, required=True, metavar="DIR")
+    export.add_argument("folder", type=_path, metavar="FOLDER", help="an imported folder, or checkpoints/step-000100")
+    export.add_argument("--to", type=_path, required=True, metavar="DIR")
     export.add_argument(
-        "--unused", type=Path, metavar="DIR", help="the imported folder whose unused.safetensors comes along"
+        "--unused", type=_path, metavar="DIR", help="the imported folder whose unused.safetensors comes along"
     )
     _add_written(export)
     export.set_defaults(run=_export)
@@ -75,7 +85,7 @@ def _add_export(ways: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--preset", choices=PRESETS, help="the model's size (default: the source's own, else 7b)")
-    which.add_argument("--config", type=Path, metavar="FILE", help="the model's sizes as JSON")
+    which.add_argument("--config", type=_path, metavar="FILE", help="the model's sizes as JSON")
 
 
 def _add_written(parser: argparse.ArgumentParser) -> None:

@@ -61,7 +61,10 @@ def export_weights(
     if (tokenizer := tokenizer_folder(folder)) is not None:
         shutil.copytree(tokenizer, partial_to, dirs_exist_ok=True)
     told = json_at((unused or folder) / RELEASE_CONFIG) or _qwen2_config(config)
-    write_json(partial_to / CONFIG, {**told, "vocab_size": config.vocab_size, OURS: to_dict(config)})
+    # What the release's file says of a tied head or of a dtype need not be so any more.
+    told = {name: value for name, value in told.items() if name not in ("dtype", "torch_dtype")}
+    ours = {"vocab_size": config.vocab_size, "tie_word_embeddings": False, OURS: to_dict(config)}
+    write_json(partial_to / CONFIG, {**told, **ours})
     if to.exists():
         to.rmdir()
     partial_to.replace(to)

@@ -222,14 +222,25 @@ def test_what_cannot_be_asked_is_refused_in_one_line(asked: Asked, capsys, more,
     ("shown", "words"),
     [
         (Shown(0, np.ones((3, 3), bool)), "give it the clip's size"),
-        (Shown(9, np.ones((30, 40), bool)), "on frame 9 of 0…0"),
-        (Shown(0, np.zeros((30, 40), bool)), "is empty"),
+        (Shown(9, np.ones((30, 40), bool)), "on frame 9; the clip has 0…0"),
+        (Shown(0, np.zeros((30, 40), bool)), "no pixel inside the picture"),
     ],
 )
 def test_an_object_that_cannot_be_shown_is_refused(answerer, tmp_path, shown, words) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "still.png")
     with pytest.raises(AnswerError, match=words):
         answerer.answer(tmp_path / "still.png", "What is <Ref>?", [shown])
+
+
+def test_frames_of_a_folder_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (0, 2, 10):
+        Image.new("RGB", (4, 3), (number, 0, 0)).save(tmp_path / f"f{number}.png")
+    (tmp_path / "._f1.png").write_bytes(b"of another file system")
+    (tmp_path / "d.png").mkdir()
+    opened = OpenClip.open(tmp_path)
+    assert [int(picture[0, 0, 0]) for picture in opened.frames(range(opened.clip.num_frames))] == [0, 2, 10]
+    with pytest.raises(AnswerError, match=r"d\.png holds no frames, which end in \.jpg"):
+        OpenClip.open(tmp_path / "d.png")
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -182,6 +182,42 @@ def test_two_ranks_see_the_same_global_batches_as_one(written, tmp_path) -> None
     assert len(numbers(tmp_path / "two")) == 6
 
 
+FAULTY = """
+import os, sys
+from shards.manifest import CorpusError
+from shards.stream import Draw
+
+frames = Draw.frames
+
+def fail(self, indices):
+    if os.environ["RANK"] == "1" and self.step == 2:
+        raise CorpusError(f"{self.record.key} cannot be delivered")
+    return frames(self, indices)
+
+Draw.frames = fail
+
+from model.cli import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_fault_of_one_rank_ends_all_of_them_with_a_checkpoint(written, tmp_path) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    call = [*torchrun, str(tmp_path / "faulty.py"), "train", str(written()), "--out", str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, timeout=300)
+    told = ran.stderr.decode()
+    assert ran.returncode != 0
+    assert "cannot be delivered" in told, told[-2000:]
+    assert "Traceback" not in told.partition("elastic")[0]
+    last = checkpoint.latest(tmp_path / "run")
+    assert last is not None
+    assert last.name == "step-000002"
+
+
 def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(written, tmp_path) -> None:
     run = opened(written(), tmp_path / "run")
     with torch.no_grad():
@@ -314,7 +350,7 @@ def test_a_signal_is_never_lost_whenever_it_comes(written, tmp_path, monkeypatch
     def ask(self: Ranks, tensor: torch.Tensor) -> torch.Tensor:
         total = summed(self, tensor)
         calls.append(1)
-        if len(calls) == 2:  # the losses of the first step
+        if len(calls) == 3:  # the losses of the first step, after what was asked before and its counts
             os.kill(os.getpid(), signal.SIGINT)
         return total
 
@@ -324,6 +360,28 @@ def test_a_signal_is_never_lost_whenever_it_comes(written, tmp_path, monkeypatch
     assert ended.interrupted
     assert ended.steps == 2, "what was asked during a step's sum is agreed on in the next one"
     assert checkpoint.latest(tmp_path / "run") is not None
+
+
+def test_a_signal_during_the_first_predictions_costs_no_step_and_no_page(written, tmp_path, monkeypatch) -> None:
+    recipe = written("shown", {"samples = 0": "samples = 3"})
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "model.show.predict",
+            lambda *given, **more: (os.kill(os.getpid(), signal.SIGINT), predict(*given, **more))[1],
+        )
+        ended = trained(recipe, tmp_path / "run")
+    assert ended == Trained(tmp_path / "run", 0, 6, interrupted=True)
+    trained(recipe, tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run" / "predictions").glob("*.json")} == {"before.json", "after.json"}
+
+
+def test_a_run_may_be_copied_without_its_hidden_files_but_not_with_a_torn_description(written, tmp_path) -> None:
+    opened(written(), tmp_path / "run")
+    (tmp_path / "run" / ".lock").unlink()
+    opened(written(), tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text('{"model": ')
+    with pytest.raises(RecipeError, match=r"run\.json is damaged .*; copy it again, or name a new folder"):
+        opened(written(), tmp_path / "run")
 
 
 def test_predictions_are_the_same_with_activation_checkpointing(written, tmp_path) -> None:
