@@ -12,19 +12,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.cli import main
 from model.config import PRESETS, ModelConfig, to_dict
 from model.describe import (
-    PARTS,
-    ROWS,
     Description,
     Row,
     Sample,
-    conv_backward,
     describe,
     meta_batch,
     meta_model,
     read_source,
 )
+from model.flops import ROWS, conv_backward
 from model.tokenizer import CONTROL_TOKENS, Tokenizer
-from model.ufvideo import RELEASE_TRAINS
+from model.ufvideo import PARTS, RELEASE_TRAINS
 from shards.tokens import SPECIAL_TOKENS
 
 ROOT = Path(__file__).parents[2]
