@@ -164,6 +164,14 @@ def test_micro_batches_change_nothing_but_rounding(written, tmp_path) -> None:
         assert one == pytest.approx(four, rel=2e-3, abs=1e-5)
 
 
+def test_bf16_takes_nearly_the_same_first_steps(written, tmp_path) -> None:
+    trained(written("fp32", {'parts = "all"': 'parts = "all"\nprecision = "fp32"'}), tmp_path / "fp32", 2)
+    trained(written("bf16", {'parts = "all"': 'parts = "all"\nprecision = "bf16"'}), tmp_path / "bf16", 2)
+    for full, half in zip(numbers(tmp_path / "fp32"), numbers(tmp_path / "bf16"), strict=True):
+        assert half != full
+        assert half == pytest.approx(full, rel=3e-2)
+
+
 @pytest.mark.slow
 def test_two_ranks_see_the_same_global_batches_as_one(written, tmp_path) -> None:
     recipe = written()
