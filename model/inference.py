@@ -14,20 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from model import checkpoint
 from model.collate import collate
 from model.config import ModelConfig, from_dict
-from model.example import Pixels, load, question, resized
+from model.example import load, question
 from model.frames import evenly, window_frames
 from model.metrics import spans_in
-from model.pixels import for_masks
-from model.predict import MAX_NEW_TOKENS, Bitmap, generate
+from model.predict import MAX_NEW_TOKENS, Bitmap, generate, segment
 from model.run import RUN_FILE, TOKENIZER, read_run
-from model.segmentation import upsampled
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
 from model.weight_folders import CONFIG, REPORT, read_config
@@ -50,8 +47,7 @@ from shards.tokens import IMAGE, REF, VIDEO
 
 NUMBERS: Final = re.compile(r"(\d+)")
 FRAMES_READ: Final = 64
-FRAMES_AT_ONCE: Final = 16
-"""A long clip is walked through in windows: so many frames are decoded, and so many segmented, together."""
+"""Frames that are decoded together; a long clip is walked through in such windows."""
 
 
 class AnswerError(ValueError):
@@ -206,26 +202,6 @@ class Answerer:
                 for masklet, mask in zip(masklets, masks, strict=True):
                     masklet.rles[frame] = rle.encode(mask)
         return masklets
-
-
-def segment(model: UFVideo, states_ND: Tensor, pictures: Sequence[Pixels]) -> Iterator[Bitmap]:
-    """For each picture the masks of all objects, [N, height, width]; the pictures have one size."""
-    for first in range(0, len(pictures), FRAMES_AT_ONCE):
-        yield from _segment(model, states_ND, pictures[first : first + FRAMES_AT_ONCE])
-
-
-def _segment(model: UFVideo, states_ND: Tensor, pictures: Sequence[Pixels]) -> Iterator[Bitmap]:
-    device, side = states_ND.device, model.config.mask_image_size
-    small = torch.from_numpy(np.stack([resized(picture, side) for picture in pictures])).to(device)
-    num_objects, num_frames = len(states_ND), len(pictures)
-    logits = model.segmentation(
-        states_ND,
-        for_masks(small),
-        torch.arange(num_frames, device=device).repeat_interleave(num_objects),
-        torch.arange(num_objects, device=device).repeat(num_frames),
-    )
-    for of_frame in logits.unflatten(0, (num_frames, num_objects)):
-        yield (upsampled(of_frame, (pictures[0].shape[0], pictures[0].shape[1])) > 0).cpu().numpy()
 
 
 def _draw(opened: OpenClip, words: str, shown: Sequence[Shown], window: Span | None) -> Draw:

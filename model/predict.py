@@ -4,6 +4,7 @@ The state that predicts ``<Seg>`` makes the prompt, as in training (the release'
 before: its defect D2). Text comes back in the shards' spelling, with its time tokens.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from transformers import DynamicCache
 from model.batch import Batch
 from model.collate import collate
 from model.config import ModelConfig
-from model.example import Example, load, outline, question
+from model.example import Outline, Pixels, load, outline, question, resized
 from model.pixels import for_masks
 from model.segmentation import upsampled
 from model.tokenizer import Tokenizer
@@ -25,6 +26,8 @@ from shards.tokens import SEG
 
 Bitmap = np.ndarray[Any, np.dtype[np.bool_]]
 MAX_NEW_TOKENS: Final = 256
+FRAMES_AT_ONCE: Final = 16
+"""Frames that are segmented together."""
 ROOM: Final = 8
 """Tokens that an answer may have beyond twice those of the truth; an untrained model would go on for ever."""
 
@@ -61,9 +64,8 @@ def predict(model: UFVideo, draw: Draw, config: ModelConfig, tokenizer: Tokenize
         expected = turn.text.count(SEG)
         states |= {target + i: state for i, state in enumerate(seg_states[:expected])}
         target += expected
-    example = load(outline(draw, config, tokenizer, seed=seed, max_text_tokens=None), config)
-    masks = _masks(model, example, states, config, tokenizer)
-    return Prediction(draw.sample.key, tuple(answers), masks, len(example.masks))
+    plan = outline(draw, config, tokenizer, seed=seed, max_text_tokens=None)
+    return Prediction(draw.sample.key, tuple(answers), _masks(model, plan, states), len(plan.masks))
 
 
 def generate(model: UFVideo, prompt: Batch, tokenizer: Tokenizer, most: int) -> tuple[list[int], list[Tensor]]:
@@ -100,24 +102,32 @@ def _generate(model: UFVideo, prompt: Batch, tokenizer: Tokenizer, most: int) ->
     return ids, segs
 
 
-def _masks(
-    model: UFVideo, example: Example, states: dict[int, Tensor], config: ModelConfig, tokenizer: Tokenizer
-) -> dict[tuple[int, int], Bitmap]:
+def segment(model: UFVideo, states_ND: Tensor, pictures: Sequence[Pixels]) -> Iterator[Bitmap]:
+    """For each picture the masks of all objects, [N, height, width]; the pictures have one size."""
+    for first in range(0, len(pictures), FRAMES_AT_ONCE):
+        yield from _segment(model, states_ND, pictures[first : first + FRAMES_AT_ONCE])
+
+
+def _segment(model: UFVideo, states_ND: Tensor, pictures: Sequence[Pixels]) -> Iterator[Bitmap]:
+    device, side = states_ND.device, model.config.mask_image_size
+    small = torch.from_numpy(np.stack([resized(picture, side) for picture in pictures])).to(device)
+    num_objects, num_frames = len(states_ND), len(pictures)
+    logits = model.segmentation(
+        states_ND,
+        for_masks(small),
+        torch.arange(num_frames, device=device).repeat_interleave(num_objects),
+        torch.arange(num_objects, device=device).repeat(num_frames),
+    )
+    for of_frame in logits.unflatten(0, (num_frames, num_objects)):
+        yield (upsampled(of_frame, (pictures[0].shape[0], pictures[0].shape[1])) > 0).cpu().numpy()
+
+
+def _masks(model: UFVideo, plan: Outline, states: dict[int, Tensor]) -> dict[tuple[int, int], Bitmap]:
     """The masks of the targets that have a state, on the frames that the outline chose."""
-    plan = example.outline
-    pairs = [(target, frame) for target, frame in plan.masks if target in states]
+    pairs = [pair for pair in plan.masks if pair[0] in states]
     if not pairs:
         return {}
-    device = next(model.parameters()).device
-    whole = collate([example], config, tokenizer.pad).to(device)
-    order = sorted(states)
-    kept = torch.tensor([target in states for target, _ in plan.masks], device=device)
-    logits = model.segmentation(
-        torch.stack([states[target] for target in order]),
-        for_masks(whole.mask_frames_SHWC),
-        whole.mask_frame_M[kept],
-        torch.tensor([order.index(target) for target, _ in pairs], device=device),
-    )
-    clip = plan.draw.record.clip
-    bitmaps = (upsampled(logits, (clip.height, clip.width)) > 0).cpu().numpy()
-    return dict(zip(pairs, bitmaps, strict=True))
+    order, frames = sorted(states), sorted({frame for _, frame in pairs})
+    told = segment(model, torch.stack([states[target] for target in order]), plan.draw.frames(frames))
+    masks = dict(zip(frames, told, strict=True))
+    return {(target, frame): masks[frame][order.index(target)] for target, frame in pairs}

@@ -115,9 +115,8 @@ def build_model(recipe: TrainRecipe, config: ModelConfig, device: torch.device) 
         model = UFVideo(config)
     model.train_parts(recipe.train.parts)
     if recipe.train.checkpoint_activations:
-        language: Any = (
-            model.language
-        )  # transformers 5.23 has a new name and warns of the old one, 5.17 has the old one
+        # transformers 5.23 has a new name and warns of the old one; 5.17 has the old one alone.
+        language: Any = model.language
         enable = getattr(language, "activation_checkpointing_enable", None) or language.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     return model.train()
