@@ -26,6 +26,7 @@ from shards import rle
 from shards.reader import Corpus
 from shards.record import Clip
 from shards.stream import Draw
+from tests.model.small_model import MODEL
 
 CORPUS = """
 [corpus]
@@ -45,18 +46,7 @@ root = "raw/videorefer"
 split = "train"
 """
 
-RECIPE = """
-[model]
-preset = "tiny"
-tokenizer_size = 300
-num_frames = 2
-image_size = 42
-layers = 1
-vision_layers = 2
-mask_image_size = 64
-hiera_width = 8
-mask_width = 32
-[[mixture]]
+RECIPE = f"""{MODEL}[[mixture]]
 corpus = "corpus"
 """
 

@@ -27,6 +27,7 @@ from pipelines.recipe import load_recipe
 from shards.manifest import CorpusError
 from shards.stream import Draw
 from shards.toml_table import RecipeError
+from tests.model.small_model import MODEL
 
 ROOT = Path(__file__).parents[2]
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -51,18 +52,7 @@ split = "train"
 take = 4
 """
 
-RECIPE = """
-[model]
-preset = "tiny"
-tokenizer_size = 300
-num_frames = 2
-image_size = 42
-layers = 1
-vision_layers = 2
-mask_image_size = 64
-hiera_width = 8
-mask_width = 32
-
+RECIPE = f"""{MODEL}
 [train]
 parts = "all"
 lr = 1e-3
