@@ -3,21 +3,20 @@
 import codecs
 import hashlib
 import io
-import json
 import math
+import os
 import pickle
-import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
+from converters import json_stream
 from shards.manifest import InputFile
 from shards.skips import SkipItem
 
-MAX_DIGITS: Final = 300
-MAX_INT: Final = 10**MAX_DIGITS
-"""A whole number beyond it is read as infinite, as Python's JSON reads ``1e400``: so every number that comes out can
-become a float, and text."""
-HUGE: Final = re.compile(rb"[0-9]{%d}" % MAX_DIGITS)
+MAX_INT: Final = 10**json_stream.MAX_DIGITS
+MAX_VALUES: Final = 10
 
 
 class DatasetError(ValueError):
@@ -36,24 +35,52 @@ class RawFiles:
         return [self._inputs[path] for path in sorted(self._inputs)]
 
     def read(self, path: str) -> bytes:
-        """The bytes of an annotation file; DatasetError if it cannot be read."""
+        """The bytes of an annotation file; DatasetError if it cannot be read, or changes meanwhile."""
+        with self._opened(path) as read:
+            return read(-1)
+
+    def json(self, path: str) -> Any:
+        """The JSON in ``path``, whole. An object that has a key twice is an error: one of the two would be lost."""
+        data = self.read(path)
         try:
-            data = (self.root / path).read_bytes()
+            return json_stream.parsed(data)
+        except (ValueError, RecursionError) as error:
+            raise self.unreadable(path, f"is not JSON ({error})") from None
+
+    def elements(self, path: str) -> Iterator[Any]:
+        """The elements of the JSON list in ``path``, of any size: one at a time is in memory."""
+        return self._streamed(path, json_stream.elements)
+
+    def members(self, path: str) -> Iterator[tuple[str, Any]]:
+        """The members of the JSON object in ``path``, one at a time."""
+        return self._streamed(path, json_stream.members)
+
+    def rows(self, path: str, *tables: str) -> Iterator[tuple[str, Any]]:
+        """(table, row) of the lists of those names in the JSON object in ``path``, one at a time."""
+        return self._streamed(path, lambda read: json_stream.rows(read, tables))
+
+    def _streamed(self, path: str, parse: Callable[[json_stream.Read], Iterator[Any]]) -> Iterator[Any]:
+        with self._opened(path) as read:
+            try:
+                yield from parse(read)
+            except (ValueError, RecursionError) as error:
+                raise self.unreadable(path, f"is not JSON as it should be ({error})") from None
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[json_stream.Read]:
+        """A function that reads on in the file. What was read to the end is one of the ``inputs``."""
+        try:
+            with (self.root / path).open("rb") as file:
+                reading = _Reading(file)
+                yield reading.read
+                before, after = reading.before, os.stat(self.root / path)
         except FileNotFoundError:
             raise DatasetError(f"{self.root / path} does not exist: download it, or correct the root") from None
         except OSError as error:
             raise DatasetError(f"{self.root / path} cannot be read: {error.strerror}") from None
-        self._inputs[path] = InputFile(path, len(data), hashlib.sha256(data).hexdigest())
-        return data
-
-    def json(self, path: str) -> Any:
-        """The JSON in ``path``. An object that has a key twice is an error: one of the two would be lost."""
-        data = self.read(path)
-        parse_int = _int_or_inf if HUGE.search(data) else None  # slow, so only where it is needed
-        try:
-            return json.loads(data, object_pairs_hook=_unique_keys, parse_int=parse_int)
-        except (ValueError, RecursionError) as error:
-            raise self.unreadable(path, f"is not JSON ({error})") from None
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or reading.size != after.st_size:
+            raise DatasetError(f"{self.root / path} changed while it was read: let its download end, then build again")
+        self._inputs[path] = InputFile(path, reading.size, reading.hash.hexdigest())
 
     def text(self, path: str) -> str:
         """The text in ``path``: UTF-8, and Latin-1 in the lines that are not that."""
@@ -67,7 +94,7 @@ class RawFiles:
         """
         data = self.read(path)
         try:
-            return _plain(_DataUnpickler(io.BytesIO(data), encoding="bytes").load())
+            return _Plain(len(data)).of(_DataUnpickler(io.BytesIO(data), encoding="bytes").load())
         except Exception as error:  # a broken pickle raises nearly anything
             raise self.unreadable(path, f"is not a pickle of plain data ({error})") from None
 
@@ -75,13 +102,18 @@ class RawFiles:
         return DatasetError(f"{self.root / path} {why}: download it again")
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return found
+class _Reading:
+    """A file that is read once from its beginning to its end, hashed on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.before = file, os.fstat(file.fileno())
+        self.hash, self.size = hashlib.sha256(), 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.hash.update(data)
+        self.size += len(data)
+        return data
 
 
 class _DataUnpickler(pickle.Unpickler):
@@ -89,18 +121,30 @@ class _DataUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it wants {module_name}.{global_name}, which data does not need")
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return _decoded(value)
-    if isinstance(value, dict):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, int) and abs(value) > MAX_INT:
-        return math.inf if value > 0 else -math.inf
-    if isinstance(value, str | int | float | None):
-        return value
-    raise ValueError(f"it holds a {type(value).__name__}")
+class _Plain:
+    """Copies what came out of a pickle into plain data.
+
+    A pickle of a hundred bytes may hold one list a billion times over; so there may be ``MAX_VALUES`` values a byte.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = MAX_VALUES * (size + 100)
+
+    def of(self, value: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it repeats its parts without end")
+        if isinstance(value, bytes):
+            return _decoded(value)
+        if isinstance(value, dict):
+            return {str(self.of(key)): self.of(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.of(item) for item in value]
+        if isinstance(value, int) and abs(value) > MAX_INT:
+            return math.inf if value > 0 else -math.inf
+        if isinstance(value, str | int | float | None):
+            return value
+        raise ValueError(f"it holds a {type(value).__name__}")
 
 
 def _decoded(text: bytes) -> str:
@@ -110,27 +154,36 @@ def _decoded(text: bytes) -> str:
         return text.decode("latin-1")
 
 
-def _int_or_inf(digits: str) -> int | float:
-    return int(digits) if len(digits) <= MAX_DIGITS else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
-
-
 def utf8(text: str, what: str) -> str:
-    """``text`` itself; SkipItem where it holds half of a surrogate pair, which no file in UTF-8 can hold."""
+    """``text`` itself; SkipItem for what UTF-8 cannot say: bytes of another encoding, half a surrogate pair."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise SkipItem("malformed", f"{what} holds half a surrogate pair, which is no text") from None
+        raise SkipItem("malformed", f"{what} holds bytes that are not UTF-8, or half a surrogate pair") from None
     return text
 
 
-def inside(root: Path, path: str) -> Path:
-    """``root / path``; SkipItem for a path that is absolute or climbs out of the root."""
+def inside(root: Path, path: str, folder: str = "") -> Path:
+    """``root / folder / path``; SkipItem where ``path`` is absolute, climbs out of the folder, or leads out by a link.
+
+    ``path`` is what an annotation says. ``root`` and ``folder`` are the user's own: they may be links themselves, and
+    ``folder`` (of the layout, or named by an option) may lie elsewhere.
+    """
     if not path.strip():
         raise SkipItem("malformed", "the path of the media is blank")
     parts = PurePosixPath(path).parts
     if "\0" in path or path.startswith(("/", "\\")) or ".." in parts or "\\" in path:
         raise SkipItem("unsafe_path", f"{path!r} leads out of the dataset's root")
-    return root / path
+    home = root / folder
+    real = os.path.realpath(home / path)
+    if not any(_below(real, os.path.realpath(top)) for top in (home, root)):
+        words = "is a link that leads out of the dataset's root: copy the file there, or link its whole folder"
+        raise SkipItem("unsafe_path", f"{path!r} {words}")
+    return home / path
+
+
+def _below(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip("/") + "/")
 
 
 def existing(path: Path) -> Path:
