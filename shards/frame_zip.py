@@ -24,12 +24,14 @@ class MediaChanged(OSError):
 class FrameZip:
     """A frame folder as an uncompressed zip: one member per frame, ``<source frame index><extension>``.
 
-    ``size`` is that of the zip, known beforehand from the sizes of the files.
+    ``size`` is that of the zip, known beforehand from the sizes of the files. Where their times are given, no frame may
+    have changed since.
     """
 
     paths: tuple[Path, ...]
     indices: tuple[int, ...]
     sizes: tuple[int, ...]
+    mtimes_ns: tuple[int, ...] = ()
     suffix: str = ".zip"
     size: int = field(init=False)
 
@@ -49,7 +51,8 @@ class FrameZip:
                 member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 member.create_system, member.external_attr = 3, 0o644 << 16
                 archive.writestr(member, path.read_bytes())
-        if buffer.tell() != self.size:
+        times = tuple(path.stat().st_mtime_ns for path in self.paths) if self.mtimes_ns else ()
+        if buffer.tell() != self.size or times != self.mtimes_ns:
             raise MediaChanged(f"{self.paths[0].parent}: frames changed while the corpus was built; build again")
         return buffer.getvalue()
 
@@ -66,9 +69,11 @@ class FrameSpan(NamedTuple):
 
 
 def frame_zip(paths: Sequence[Path], indices: Sequence[int] | None = None) -> FrameZip:
-    """The zip of ``paths`` with their sizes as they are now; ``indices`` are 0, 1, 2, … by default."""
+    """The zip of ``paths`` with their sizes and times as they are now; ``indices`` are 0, 1, 2, … by default."""
     chosen = range(len(paths)) if indices is None else indices
-    return FrameZip(tuple(paths), tuple(chosen), tuple(path.stat().st_size for path in paths))
+    found = [path.stat() for path in paths]
+    sizes, times = tuple(stat.st_size for stat in found), tuple(stat.st_mtime_ns for stat in found)
+    return FrameZip(tuple(paths), tuple(chosen), sizes, times)
 
 
 def frame_spans(media: bytes | memoryview, start: int = 0) -> list[FrameSpan]:

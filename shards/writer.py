@@ -23,11 +23,15 @@ CHUNK: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A video or still, copied byte for byte from ``path``; ``size`` as it was when it was probed."""
+    """A video or still, copied byte for byte from ``path``; ``size`` and ``mtime_ns`` as they were when it was probed.
+
+    Where the time is None only the size is compared.
+    """
 
     path: Path
     suffix: str
     size: int
+    mtime_ns: int | None = None
 
     def chunks(self) -> Iterator[bytes]:
         left = self.size
@@ -35,6 +39,9 @@ class MediaFile:
             while chunk := file.read(CHUNK):
                 left -= len(chunk)
                 yield chunk
+            now = os.fstat(file.fileno()).st_mtime_ns
+        if self.mtime_ns not in (None, now):
+            raise MediaChanged(f"{self.path}: it changed while the corpus was built; build again")
         if left:
             raise MediaChanged(
                 f"{self.path}: the size changed by {-left} bytes while the corpus was built; build again"

@@ -161,6 +161,6 @@ def test_memory_does_not_grow_with_the_list(monkeypatch):
 
 def test_a_value_without_end_is_given_up_before_it_fills_the_memory(monkeypatch):
     monkeypatch.setattr(json_stream, "MAX_ELEMENT", 1 << 12)
+    given = iter([b'["', *[b"x" * 1000] * 100])
     with pytest.raises(ValueError, match="characters begins at character 1"):
-        given = iter([b'["', *[b"x" * 1000] * 100])
         list(elements(lambda size: next(given)))
