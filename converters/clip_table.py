@@ -1,22 +1,47 @@
-"""The masklets and tubes of one record while its items are converted."""
+"""The masklets, tubes and spans of one record while its items are converted."""
 
 from collections.abc import Mapping
 from typing import TypeVar
 
 from converters.raw_files import utf8
-from shards.record import Box, Clip, Masklet, Tube
-from shards.skips import SkipItem
+from converters.spans import span_in_clip
+from shards.record import Box, Clip, Masklet, Seconds, Span, Tube
+from shards.skips import ADJUSTMENTS, SkipItem
 
 T = TypeVar("T", Masklet, Tube)
 
 
 class ClipTable:
-    """Collects masklets and tubes by id, each once, and forgets those of an item that was skipped after all."""
+    """Collects masklets and tubes by id, each once, and forgets those of an item that was skipped after all.
+
+    ``adjusted`` says what was changed about the item at hand, to be counted (``shards.skips.ADJUSTMENTS``).
+    """
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
         self.masklets: dict[str, Masklet] = {}
         self.tubes: dict[str, Tube] = {}
+        self.adjusted: set[str] = set()
+
+    def span(self, start: Seconds, end: Seconds, window: Span | None = None) -> Span:
+        """[start, end) in seconds, the end cut to the clip; SkipItem ``bad_span`` as ``span_in_clip`` says."""
+        span = span_in_clip(start, end, self.clip, window)
+        if end > span[1]:
+            self.adjust("end_cut")
+        return span
+
+    def window(self, start: Seconds, end: Seconds) -> Span | None:
+        """The window [start, end), its end cut to the clip; None where it is the whole clip."""
+        window = span_in_clip(start, end, self.clip)
+        if end > window[1]:
+            self.adjust("window_cut")
+        return None if window == (0.0, self.clip.duration) else window
+
+    def adjust(self, kind: str) -> None:
+        """Note that something of the item at hand was changed."""
+        if kind not in ADJUSTMENTS:
+            raise ValueError(f"adjustment {kind!r} is not one of {sorted(ADJUSTMENTS)}")
+        self.adjusted.add(kind)
 
     def masklet(self, id: str, rles: Mapping[int, str]) -> int:
         """The index of the masklet ``id``; the same id must always come with the same masks."""
@@ -29,7 +54,8 @@ class ClipTable:
         return _index(self.tubes, id, Tube(id, dict(boxes)))
 
     def mark(self) -> tuple[int, int]:
-        """A point to ``forget`` back to."""
+        """A point to ``forget`` back to; the next item begins."""
+        self.adjusted.clear()
         return len(self.masklets), len(self.tubes)
 
     def forget(self, mark: tuple[int, int]) -> None:

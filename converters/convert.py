@@ -4,7 +4,8 @@ Pure: the same raw clip and the same files give the same record, in any process.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,11 +29,16 @@ MAX_DETAIL: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A clip's record (None if no item was right), its media, and the items that were skipped."""
+    """A clip's record, the media that was looked at for it, the items that were skipped, and what was adjusted of the
+    others, by sample key.
+
+    There is no record if no item was right, and no media if it could not be used, or there is none.
+    """
 
     record: Record | None
     media: Media | None
     skipped: tuple[Skipped, ...]
+    adjusted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def convert_clip(converter: Converter, raw: RawClip, entry: str) -> Converted:
@@ -43,11 +49,12 @@ def convert_clip(converter: Converter, raw: RawClip, entry: str) -> Converted:
     except Exception as error:
         return Converted(None, None, tuple(_skipped(item, error) for item in raw.items))
     table = ClipTable(clip)
-    outcomes = [_sample(converter, raw, item, clip, table) for item in raw.items]
+    adjusted: dict[str, tuple[str, ...]] = {}
+    outcomes = [_sample(converter, raw, item, clip, table, adjusted) for item in raw.items]
     samples = tuple(outcome for outcome in outcomes if isinstance(outcome, Sample))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
     if not samples:
-        return Converted(None, None, skipped)
+        return Converted(None, media, skipped)
     record = Record(
         key=key,
         entry=entry,
@@ -59,15 +66,20 @@ def convert_clip(converter: Converter, raw: RawClip, entry: str) -> Converted:
         tubes=tuple(table.tubes.values()),
         samples=samples,
     )
-    return Converted(record, media, skipped)
+    return Converted(record, media, skipped, adjusted)
 
 
-def _sample(converter: Converter, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample | Skipped:
+def _sample(
+    converter: Converter, raw: RawClip, item: Item, clip: Clip, table: ClipTable, adjusted: dict[str, tuple[str, ...]]
+) -> Sample | Skipped:
     before = table.mark()
     try:
         if ".." in item.key.split("/"):
             raise SkipItem("unsafe_path", "an id of the item holds '..'")
-        return _checked(converter.facts(raw, item, clip, table), item)
+        found = _checked(converter.facts(raw, item, clip, table), item)
+        if table.adjusted:
+            adjusted[item.key] = tuple(sorted(table.adjusted))
+        return found
     except Exception as error:
         table.forget(before)
         return _skipped(item, error)
@@ -115,10 +127,10 @@ def _without_roots(words: str, converter: Converter, ref: MediaRef) -> str:
 def _open(converter: Converter, ref: MediaRef) -> tuple[Clip, Media | None]:
     if ref is None:
         return Clip("none", "", 0, 0, 0, None, None), None
-    place = inside(converter.root / ref.folder, ref.path)
+    place = inside(converter.root, ref.path, ref.folder)
     source = utf8(ref.path if Path(ref.folder).is_absolute() else f"{ref.folder}/{ref.path}", "the path of the clip")
     if isinstance(ref, FrameFolder):
-        paths = [existing(inside(place, name)) for name in ref.names]
+        paths = [existing(inside(converter.root, f"{ref.path}/{name}", ref.folder)) for name in ref.names]
         if not paths:
             raise SkipItem("missing_media", f"{source} holds no frames")
         frames = frame_zip(paths)
@@ -126,11 +138,11 @@ def _open(converter: Converter, ref: MediaRef) -> tuple[Clip, Media | None]:
             raise SkipItem("bad_media", f"{source}: {len(paths)} frames, {frames.size} bytes are more than a zip holds")
         return _clip(probing.probe_frames(paths), source), frames
     path = existing(place)
+    before = path.stat()
     found = probing.probe_video(path) if isinstance(ref, VideoFile) else probing.probe_still(path)
-    size = path.stat().st_size
-    if size > MAX_MEMBER_BYTES:
-        raise SkipItem("bad_media", f"{source}: {size} bytes are more than a plain tar header can say")
-    return _clip(found, source), MediaFile(path, _member_suffix(path), size)
+    if before.st_size > MAX_MEMBER_BYTES:
+        raise SkipItem("bad_media", f"{source}: {before.st_size} bytes are more than a plain tar header can say")
+    return _clip(found, source), MediaFile(path, _member_suffix(path), before.st_size, before.st_mtime_ns)
 
 
 def _member_suffix(path: Path) -> str:

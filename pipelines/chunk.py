@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +25,9 @@ from shards.validate import record_problems, sample_problems
 from shards.writer import Media, MediaFile, record_size, write_atomically
 from templates import TemplateError, render
 
-MENDABLE: Final = ("missing_media", "bad_media", "missing_annotation")
-"""Skips that go away when a file is fetched again: a chunk with one is converted anew by the next run."""
+MENDABLE: Final = ("missing_media", "bad_media", "missing_annotation", "unsafe_path")
+"""Skips of files that were not read, so that no change of them would be noticed: a chunk with one is converted anew by
+the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class ChunkResult:
     skipped: list[Skipped]
     inputs: list[InputFile]
     items: int
+    adjusted: dict[str, int]
+    """Kind of adjustment → number of samples (``shards.skips.ADJUSTMENTS``)."""
     stamp: str
     """Changes whenever a record or the identity of a media file does."""
 
@@ -64,20 +67,22 @@ def run_chunk(chunk: Chunk, folder: Path, name: str) -> ChunkResult:
     converter = chunk.entry.open()
     records, skipped, items = bytearray(), [], 0
     written: list[Written] = []
+    adjusted: Counter[str] = Counter()
     media_seen: dict[str, list[int] | None] = {}
     for raw in raw_clips(chunk.payload):
         items += len(raw.items)
         found = _rendered(convert_clip(converter, raw, chunk.entry.name), chunk)
         skipped += found.skipped
-        media_seen |= {str(path): _identity(path) for path in _media_paths(found.media)}
+        media_seen |= _media_identities(found.media)
         if found.record is not None:
             text = to_json(found.record)
+            adjusted.update(kind for sample in found.record.samples for kind in found.adjusted.get(sample.key, ()))
             written.append(Written(found.record.key, len(records), len(text), len(found.record.samples), found.media))
             records += text
     inputs = converter.files.inputs
     media_seen |= {str(path): _identity(path) for path in (converter.root / file.path for file in inputs)}
     stamp = hashlib.sha256(records + json.dumps(media_seen).encode("ascii")).hexdigest()[:32]
-    result = ChunkResult(folder / f"{name}.records", written, skipped, inputs, items, stamp)
+    result = ChunkResult(folder / f"{name}.records", written, skipped, inputs, items, dict(adjusted), stamp)
     write_atomically(result.records_file, bytes(records))
     if not any(skip.reason in MENDABLE for skip in skipped):
         write_atomically(index, _index_json(result, media_seen))
@@ -98,12 +103,12 @@ def _rendered(found: Converted, chunk: Chunk) -> Converted:
             skipped.append(full)
     record = replace(record, samples=tuple(samples))
     if not samples:
-        return Converted(None, None, tuple(skipped))
+        return Converted(None, found.media, tuple(skipped))
     record = without_unused(record)
     if problems := record_problems(record):
         skipped += [Skipped(sample.key, "invalid", problems[0]) for sample in samples]
-        return Converted(None, None, tuple(skipped))
-    return Converted(record, found.media, tuple(skipped))
+        return Converted(None, found.media, tuple(skipped))
+    return Converted(record, found.media, tuple(skipped), found.adjusted)
 
 
 def _with_turns(record: Record, sample: Sample, chunk: Chunk) -> Sample | Skipped:
@@ -148,11 +153,14 @@ def without_unused(record: Record) -> Record:
 # -------------------------------------------------------------------------------- the output of a chunk on disk
 
 
-def _media_paths(media: Media | None) -> Iterator[Path]:
+def _media_identities(media: Media | None) -> dict[str, list[int] | None]:
+    """Path → what ``_identity`` gave when the file was probed."""
     if isinstance(media, FrameZip):
-        yield from media.paths
-    elif isinstance(media, MediaFile):
-        yield media.path
+        frames = zip(media.paths, media.sizes, media.mtimes_ns, strict=True)
+        return {str(path): [size, time] for path, size, time in frames}
+    if isinstance(media, MediaFile) and media.mtime_ns is not None:
+        return {str(media.path): [media.size, media.mtime_ns]}
+    return {}
 
 
 def _identity(path: Path) -> list[int] | None:
@@ -165,9 +173,10 @@ def _identity(path: Path) -> list[int] | None:
 
 def _media_json(media: Media | None) -> dict[str, Any] | None:
     if isinstance(media, FrameZip):
-        return {"paths": [str(path) for path in media.paths], "indices": media.indices, "sizes": media.sizes}
+        paths = [str(path) for path in media.paths]
+        return {"paths": paths, "indices": media.indices, "sizes": media.sizes, "mtimes": media.mtimes_ns}
     if isinstance(media, MediaFile):
-        return {"path": str(media.path), "suffix": media.suffix, "size": media.size}
+        return {"path": str(media.path), "suffix": media.suffix, "size": media.size, "mtime": media.mtime_ns}
     return None
 
 
@@ -175,8 +184,9 @@ def _media_from(raw: dict[str, Any] | None) -> Media | None:
     if raw is None:
         return None
     if "paths" in raw:
-        return FrameZip(tuple(map(Path, raw["paths"])), tuple(raw["indices"]), tuple(raw["sizes"]))
-    return MediaFile(Path(raw["path"]), raw["suffix"], raw["size"])
+        paths = tuple(map(Path, raw["paths"]))
+        return FrameZip(paths, tuple(raw["indices"]), tuple(raw["sizes"]), tuple(raw["mtimes"]))
+    return MediaFile(Path(raw["path"]), raw["suffix"], raw["size"], raw["mtime"])
 
 
 def _index_json(result: ChunkResult, media_seen: dict[str, list[int] | None]) -> bytes:
@@ -187,6 +197,7 @@ def _index_json(result: ChunkResult, media_seen: dict[str, list[int] | None]) ->
         "skipped": [asdict(skip) for skip in result.skipped],
         "inputs": [asdict(file) for file in result.inputs],
         "items": result.items,
+        "adjusted": result.adjusted,
         "stamp": result.stamp,
         "media": media_seen,
     }
@@ -212,5 +223,6 @@ def _known(index: Path) -> ChunkResult | None:
         [Skipped(**skip) for skip in raw["skipped"]],
         [InputFile(**file) for file in raw["inputs"]],
         raw["items"],
+        raw["adjusted"],
         raw["stamp"],
     )

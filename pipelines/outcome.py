@@ -37,6 +37,14 @@ class EntryOutcome:
         return dict(sorted(Counter(skip.reason for skip in self._skipped()).items()))
 
     @property
+    def adjusted(self) -> dict[str, int]:
+        """Kind of adjustment → number of samples."""
+        total: Counter[str] = Counter()
+        for result in self.results:
+            total.update(result.adjusted)
+        return dict(sorted(total.items()))
+
+    @property
     def samples(self) -> int:
         return sum(record.samples for result in self.results for record in result.records)
 

@@ -135,12 +135,14 @@ class _Scan:
                 skipped.append(Skipped(key, reason, "the first item with this key was kept"))
                 continue
             chosen[number] = 1
-        clips = {
-            id: kept
-            for id, fragments in self.clips.items()
-            if (kept := [f for f in fragments if any(chosen[f.first : f.first + f.count])])
-        }
+        clips = {id: kept for id, fragments in self.clips.items() if (kept := _needed(fragments, chosen))}
         return EntryPlan(self.entry, self.inputs, len(taken), skipped, clips, chosen, self.spool, sum(chosen))
+
+
+def _needed(fragments: list[Fragment], chosen: bytearray) -> list[Fragment]:
+    """Those with a chosen item, and those without items, which only say what the others share; none without an item."""
+    wanted = [any(chosen[f.first : f.first + f.count]) for f in fragments]
+    return [f for f, want in zip(fragments, wanted, strict=True) if want or not f.count] if any(wanted) else []
 
 
 def _take(keys: list[str], take: int | None, seed: int) -> list[int] | range:

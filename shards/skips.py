@@ -27,6 +27,13 @@ REASONS: Final[dict[str, str]] = {
     "invalid": "the finished sample breaks an invariant of the format",
 }
 
+ADJUSTMENTS: Final[dict[str, str]] = {
+    "end_cut": "the end of a span lay beyond the clip, and was cut to its duration",
+    "window_cut": "the end of the window lay beyond the clip, and was cut to its duration",
+    "box_cut": "a box reached beyond the frame, and was cut to it",
+}
+"""What a converter may change about an item that it keeps; the build counts the samples of each kind per entry."""
+
 FREE_REASONS: Final = frozenset({"duplicate", "missing_media"})
 """Reasons that do not count towards ``max_skip_share`` (FORMAT: a corpus recipe)."""
 

@@ -107,3 +107,17 @@ def test_what_one_entry_does_not_take_another_may(plan_of):
     assert {skip.reason for entry in plan.entries for skip in entry.skipped} == {"duplicate"}
     found = [item.key for raw in planned(plan, recipe) for item in raw.items]
     assert len(found) == len(set(found)) == 4
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_clip_without_items_adds_to_what_the_items_of_its_id_share(plan_of, first):
+    pieces = [clip("x", "1", m="one"), clip("x", n="two"), clip("y", n="of no item")]
+    found = planned(*plan_of(a=pieces if first else pieces[::-1]))
+    assert [(raw.id, [item.key for item in raw.items], raw.shared) for raw in found] == [
+        ("x", ["1"], {"m": "one", "n": "two"})
+    ]
+
+
+def test_a_clip_whose_items_were_not_taken_is_no_work(plan_of):
+    plan, recipe = plan_of(take=0, a=[clip("x", "1"), clip("x", m="masks")])
+    assert planned(plan, recipe) == []
