@@ -48,7 +48,8 @@ class Source:
     A filter is one name or several (any of them passes), None lets everything through. ``repeat``: each sample
     appears exactly that often in an epoch (1 where neither is given). ``weight``: the source's share of all draws,
     relative to the other sources' weights. ``take``: of what passes, only so many samples, those whose keys have the
-    smallest hashes; for trying out.
+    smallest hashes; for trying out. ``exclude``: the keys of samples that do not pass; it may name samples of other
+    corpora too.
     """
 
     corpus: str | Path
@@ -58,6 +59,7 @@ class Source:
     repeat: int | None = None
     weight: float | None = None
     take: int | None = None
+    exclude: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.take is not None and self.take < 1:
@@ -195,6 +197,9 @@ def select(samples: pa.Table, source: Source) -> Array:
         if wanted is not None:
             _check_names(samples, source, name, wanted)
             passed &= _having(samples, name, wanted)
+    if source.exclude:
+        excluded = pa.array(sorted(source.exclude), pa.string())
+        passed &= ~pc.is_in(samples.column("sample_key"), value_set=excluded).to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(passed).astype(np.int32)
     if not len(rows):
         raise MixtureError(f"{source}: no sample passes all its filters; {_what_there_is(samples, source)}")
@@ -339,10 +344,15 @@ def plan_identity(
             "repeat": None if mixture.weighted else source.repeat or 1,
             "weight": source.weight,
             **({} if source.take is None else {"take": source.take}),
+            **({"exclude": _keys_digest(source.exclude)} if source.exclude else {}),
         }
         for source, manifest in zip(mixture.sources, manifests, strict=True)
     ]
     return {"seed": seed, "batch_size": batch_size, "steps": steps, "sources": sources}
+
+
+def _keys_digest(keys: frozenset[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(keys)).encode("utf-8")).hexdigest()[:16]
 
 
 def corpus_identity(manifest: Mapping[str, Any]) -> str:

@@ -11,11 +11,13 @@
     entry = ["mevis-train", "vidstg-train"]
     repeat = 5             # times an epoch
     # take = 100           # only so many of the samples, always the same ones
+    # exclude = "leaks.jsonl"    # samples to leave out: one JSON object with a "sample_key" on each line
 
 Every other table belongs to the learner and is left alone.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +26,7 @@ from shards.mixture import FILTERS, Mixture, MixtureError, Source, check_steps
 from shards.stream import Stream
 from shards.toml_table import RecipeError, Table, nearest, read_toml
 
-MIXTURE_KEYS: Final = ("corpus", *FILTERS, "take", "repeat", "weight")
+MIXTURE_KEYS: Final = ("corpus", *FILTERS, "take", "exclude", "repeat", "weight")
 STREAM_KEYS: Final = ("seed", "batch_size", "steps", "epochs")
 
 
@@ -89,4 +91,27 @@ def _source(table: Table) -> Source:
         repeat=table.whole("repeat", None),
         weight=table.number("weight", None),
         take=table.whole("take", None),
+        exclude=frozenset(key for name in table.names("exclude") or () for key in _listed_keys(table, name)),
     )
+
+
+def _listed_keys(table: Table, name: str) -> Iterator[str]:
+    """The sample keys of a list of samples, as ``multigrain leaks --out`` writes it; ``skipped.jsonl`` is not one."""
+    path = table.path.parent / name
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise table.fail(f"`exclude` {path} cannot be read ({error}): write it with multigrain leaks --out") from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _listed_key(table, f"{path}, line {number}", line)
+
+
+def _listed_key(table: Table, where: str, line: str) -> str:
+    try:
+        key = json.loads(line)["sample_key"]
+    except (ValueError, KeyError, TypeError):
+        key = None
+    if not isinstance(key, str):
+        raise table.fail(f'`exclude` {where}: is not a JSON object with a "sample_key"')
+    return key

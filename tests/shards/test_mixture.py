@@ -312,6 +312,14 @@ def test_taking_fewer_samples_is_another_plan_and_taking_all_is_the_old_one():
     assert changes(identity(3), identity(None)) == ["the mixture: `take` of source 1 was 3, is None"]
 
 
+def test_excluded_samples_do_not_pass_and_those_of_other_corpora_do_no_harm():
+    table = index([row("e0", n) for n in range(6)])
+    left = select(table, Source(CORPUS, exclude=frozenset({"e0/train/1", "e0/train/4", "other/train/0"})))
+    assert left.tolist() == [0, 2, 3, 5]
+    with pytest.raises(MixtureError, match="no sample passes all its filters"):
+        select(table, Source(CORPUS, exclude=frozenset(f"e0/train/{n}" for n in range(6))))
+
+
 def test_an_empty_index_is_an_error():
     with pytest.raises(MixtureError, match="index is empty"):
         select(index([]), Source(CORPUS))
@@ -387,5 +395,6 @@ def test_what_does_not_change_the_plan_does_not_change_the_fingerprint():
 
 def test_fingerprints_tell_apart_every_kind_of_filter():
     kinds = [{}, {"entry": "a"}, {"task": "a"}, {"tag": "a"}, {"weight": 1.0}, {"entry": ("a", "b")}]
+    kinds += [{"exclude": frozenset(keys)} for keys in ("a", "b", "ab")]
     prints = [fingerprint(identity(Mixture((Source(CORPUS, **kind),)))) for kind in kinds]
     assert all(a != b for a, b in pairwise(sorted(prints)))

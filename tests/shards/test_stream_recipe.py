@@ -61,7 +61,7 @@ ONE = '[[mixture]]\ncorpus = "corpora/five"\n'
         ("[[mixture]]\nentry = 'a'\n", "[[mixture]] number 1: `corpus` is None"),
         (ONE + "[[mixture]]\ncorpus = 3\n", "number 2: `corpus` is 3"),
         (ONE + "entri = 'a'\n", "[[mixture]] number 1 has no key `entri`; did you mean 'entry'?"),
-        (ONE + "zzz = 'a'\n", "allowed: corpus, entry, task, tag, take, repeat, weight"),
+        (ONE + "zzz = 'a'\n", "allowed: corpus, entry, task, tag, take, exclude, repeat, weight"),
         (ONE + "entry = 3\n", "`entry` is 3, not a name"),
         (ONE + "tag = []\n", "`tag` is [], not a name"),
         (ONE + "repeat = 1.5\n", "`repeat` is 1.5, not a whole number"),
@@ -100,3 +100,26 @@ def test_a_recipe_opens_the_stream_of_a_rank(tmp_path, pristine):
     path = written(tmp_path, f"[[mixture]]\ncorpus = '{pristine}'\nentry = 'picture'\n")
     with pytest.raises(RecipeError, match=re.escape(str(path)) + ".*did you mean 'pictures'"):
         load_stream_recipe(path).open()
+
+
+LISTED = RECIPE + 'exclude = ["leaks.jsonl", "more.jsonl"]\n'
+
+
+def test_samples_to_leave_out_are_read_from_files_beside_the_recipe(tmp_path):
+    (tmp_path / "leaks.jsonl").write_text('{"sample_key": "a/1", "entry": "x"}\n\n{"sample_key": "a/é"}\n')
+    (tmp_path / "more.jsonl").write_text('{"sample_key": "b/1"}\n')
+    found = load_stream_recipe(written(tmp_path, LISTED)).mixture.sources
+    assert [source.exclude for source in found] == [frozenset(), {"a/1", "a/é", "b/1"}]
+
+
+@pytest.mark.parametrize("line", ["a/1", '["a/1"]', '{"key": "a/1"}', '{"sample_key": 1}', "{"])
+def test_a_list_of_other_things_is_refused_with_its_line(tmp_path, line):
+    (tmp_path / "leaks.jsonl").write_text('{"sample_key": "a/1"}\n' + line)
+    (tmp_path / "more.jsonl").write_text("")
+    with pytest.raises(RecipeError, match=r'leaks\.jsonl, line 2: is not a JSON object with a "sample_key"'):
+        load_stream_recipe(written(tmp_path, LISTED))
+
+
+def test_a_list_that_is_not_there_is_refused_with_a_remedy(tmp_path):
+    with pytest.raises(RecipeError, match=r"leaks\.jsonl cannot be read .*multigrain leaks --out"):
+        load_stream_recipe(written(tmp_path, LISTED))
