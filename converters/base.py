@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final, TypeGuard
 
 from converters.clip_table import ClipTable
 from converters.raw_files import RawFiles, utf8
+from converters.release import Needed
 from shards.record import Clip, Sample
 from shards.skips import SkipItem, Skipped
 
@@ -64,7 +65,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class RawClip:
-    """A clip and items about it. ``scan`` may yield the same id again: items add up, ``shared`` is merged.
+    """A clip and items about it. ``scan`` may yield the same id again: items add up, ``shared`` is merged, and a clip
+    without items only adds to what those of the same id share.
 
     ``id`` names the clip within the release; ``shared`` holds what several items need (masks, paths), keyed by id.
     """
@@ -115,6 +117,7 @@ class Converter(ABC):
     citation: ClassVar[str]
     license: ClassVar[str] = "unknown"
     homepage: ClassVar[str] = ""
+    pictures: ClassVar[str] = ""  # whose clips they are, e.g. "coco": there the file name is the id
     tasks: ClassVar[tuple[str, ...]]
     splits: ClassVar[tuple[str, ...]]
     options: ClassVar[Mapping[str, Option]] = {}
@@ -133,6 +136,10 @@ class Converter(ABC):
         An item too broken to be an ``Item`` is a ``Skipped``. Raises ``DatasetError`` for a file that everything
         needs and that is missing or unreadable.
         """
+
+    def release(self) -> tuple[Needed, ...]:
+        """What this split needs on disk with these options, for ``multigrain check``; empty: only a scan can tell."""
+        return ()
 
     @abstractmethod
     def media(self, raw: RawClip) -> MediaRef:

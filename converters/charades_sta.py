@@ -19,7 +19,7 @@ from typing import Final
 
 from converters.base import Converter, Item, MediaRef, RawClip, VideoFile, some_words
 from converters.clip_table import ClipTable
-from converters.spans import span_in_clip
+from converters.release import Needed
 from shards.record import Clip, Sample, Seconds, Source
 from shards.skips import SkipItem, Skipped
 
@@ -33,6 +33,7 @@ class CharadesSTA(Converter):
     title = "Charades-STA: when does a sentence happen in an indoor video"
     citation = "Gao et al., TALL: Temporal Activity Localization via Language Query, ICCV 2017, arXiv:1705.02101"
     homepage = "https://github.com/jiyanggao/TALL"
+    pictures = "charades"
     tasks = ("temporal_grounding",)
     splits = ("train", "test")
 
@@ -48,6 +49,29 @@ class CharadesSTA(Converter):
                 else:
                     yield RawClip(video, (Item(key, stripped),))
 
+    def release(self) -> tuple[Needed, ...]:
+        name = f"charades_sta_{self.split}.txt"
+        return (
+            Needed(
+                path=name,
+                what="sentences and their seconds",
+                page="https://github.com/jiyanggao/TALL",
+                archive=name,
+                also=(f"annotations/{name}", f"charades_{self.split}.txt"),
+                count={"train": 12_408, "test": 3_720}[self.split],
+            ),
+            Needed(
+                path=VIDEOS,
+                what="the videos of both splits, scaled to 480p",
+                page="https://prior.allenai.org/projects/charades",
+                archive="Charades_v1_480.zip",
+                holds="*.mp4",
+                media=True,
+                also=("Charades_v1", "Charades/Charades_v1_480", "videos"),
+                count=9_848,
+            ),
+        )
+
     def media(self, raw: RawClip) -> MediaRef:
         return VideoFile(VIDEOS, f"{raw.id}.mp4")
 
@@ -57,7 +81,7 @@ class CharadesSTA(Converter):
             key=item.key,
             task="temporal_grounding",
             query=sentence,
-            spans=(span_in_clip(start, end, clip),),
+            spans=(table.span(start, end),),
             source=Source(f"charades_sta_{self.split}.txt", item.key.rsplit("/", 1)[1]),
         )
 

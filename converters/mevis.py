@@ -15,13 +15,24 @@ number here and text there; expressions have capitals, double and trailing space
 """
 
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 from converters.base import Converter, FrameFolder, Item, MediaRef, RawClip, is_int, some_words
 from converters.clip_table import ClipTable
+from converters.release import Needed
 from shards.record import Clip, Sample, Source
 from shards.rle import empty, from_coco
 from shards.skips import SkipItem, Skipped
+
+PAGE: Final = "https://henghuiding.github.io/MeViS/"
+NUM_VIDEOS: Final = {"train": 1_662, "valid_u": 50, "valid": 140}
+MASK_SUMS: Final = {
+    "train": "sha256:f9d9b01a2a6d7a004e2e7a664ce2b9b1576218e975030f8e4df4f66111fb253f",
+    "valid_u": "sha256:6e711a3f713cd95a825f536323e434b4d80f85a8e4e66d0cd662408e8779db50",
+}
+"""Of mask_dict.json, as the owners gave them (henghuiding/MeViS, issue 4)."""
+MASK_BYTES: Final = {"train": 100_000_000, "valid_u": 1_000_000}
+"""Far below the published size of mask_dict.json (train: 411 MB)."""
 
 
 class MeViS(Converter):
@@ -30,6 +41,7 @@ class MeViS(Converter):
     citation = "Ding et al., MeViS: A Large-scale Benchmark for Video Segmentation with Motion Expressions, ICCV 2023"
     license = "CC BY-NC-SA 4.0"
     homepage = "https://github.com/henghuiding/MeViS"
+    pictures = "mevis"
     tasks = ("referring_segmentation",)
     splits = ("train", "valid_u", "valid")
 
@@ -39,25 +51,54 @@ class MeViS(Converter):
         videos = meta.get("videos") if isinstance(meta, dict) else None
         if not isinstance(videos, dict):
             raise self.files.unreadable(file, "has no object 'videos'")
-        masks = {} if self.split == "valid" else self.files.json(f"{self.split}/mask_dict.json")
-        if not isinstance(masks, dict):
-            raise self.files.unreadable(f"{self.split}/mask_dict.json", "is not an object of masks by anno_id")
         for video, entry in videos.items():
-            expressions = entry.get("expressions") if isinstance(entry, dict) else None
-            frames = entry.get("frames") if isinstance(entry, dict) else None
-            if not isinstance(expressions, dict):
-                yield Skipped(self.key(video), "malformed", "the video has no expressions")
-            elif not _is_names(frames):
-                words = "the video's frames are not a list of names, each once"
-                yield from (Skipped(self.key(video, id), "malformed", words) for id in expressions)
-            else:
-                yield self._clip(video, sorted(frames), expressions, masks)
+            yield from self._video(video, entry)
+        if self.split != "valid":
+            yield from self._masks(_videos_by_anno(videos))
 
-    def _clip(self, video: str, frames: list[str], expressions: dict[str, Any], masks: dict[str, Any]) -> RawClip:
-        items = tuple(Item(self.key(video, id), expression) for id, expression in expressions.items())
-        wanted = {str(anno) for item in items for anno in _anno_ids(item.raw) or ()}
-        masks_of_clip = {f"anno {anno}": masks[anno] for anno in sorted(wanted) if anno in masks}
-        return RawClip(video, items, {"frames": frames} | masks_of_clip)
+    def _video(self, video: str, entry: Any) -> Iterator[RawClip | Skipped]:
+        expressions, frames = _expressions(entry), entry.get("frames") if isinstance(entry, dict) else None
+        if expressions is None:
+            yield Skipped(self.key(video), "malformed", "the video has no expressions")
+        elif not _is_names(frames):
+            words = "the video's frames are not a list of names, each once"
+            yield from (Skipped(self.key(video, id), "malformed", words) for id in expressions)
+        else:
+            items = tuple(Item(self.key(video, id), expression) for id, expression in expressions.items())
+            yield RawClip(video, items, {"frames": sorted(frames)})
+
+    def _masks(self, videos_by_anno: dict[str, set[str]]) -> Iterator[RawClip]:
+        """The masks of every annotation that an expression names: the file is 1 GB, so it is read past once."""
+        for anno, masks in self.files.members(f"{self.split}/mask_dict.json"):
+            for video in sorted(videos_by_anno.get(anno, ())):
+                yield RawClip(video, (), {f"anno {anno}": masks})
+
+    def release(self) -> tuple[Needed, ...]:
+        expressions = Needed(
+            path=f"{self.split}/meta_expressions.json",
+            what="expressions and frame names",
+            page=PAGE,
+            archive="MeViS_release.zip",
+            also=(f"{self.split}/meta_expressions_v2.json",),  # the name in the edition of 2025, FudanCVL/MeViSv2
+        )
+        masks = Needed(
+            path=f"{self.split}/mask_dict.json",
+            what="masks by anno_id",
+            page=PAGE,
+            archive="MeViS_release.zip",
+            checksum=MASK_SUMS.get(self.split, ""),
+            least_bytes=MASK_BYTES.get(self.split, 0),
+        )
+        frames = Needed(
+            path=f"{self.split}/JPEGImages",
+            what="frames, a folder for each video",
+            page=PAGE,
+            archive="MeViS_release.zip",
+            holds="*/",
+            media=True,
+            count=NUM_VIDEOS[self.split],
+        )
+        return (expressions, frames) if self.split == "valid" else (expressions, masks, frames)
 
     def media(self, raw: RawClip) -> MediaRef:
         names = tuple(f"{name}.jpg" for name in raw.shared["frames"])
@@ -93,6 +134,21 @@ def _masks(raw: RawClip, anno: str, clip: Clip) -> dict[int, str]:
     return {
         frame: nothing if mask is None else from_coco(mask, clip.height, clip.width) for frame, mask in enumerate(masks)
     }
+
+
+def _expressions(entry: Any) -> dict[str, Any] | None:
+    expressions = entry.get("expressions") if isinstance(entry, dict) else None
+    return expressions if isinstance(expressions, dict) else None
+
+
+def _videos_by_anno(videos: dict[str, Any]) -> dict[str, set[str]]:
+    """``anno_id`` as text → the videos with an expression that names it: one, unless the release is wrong."""
+    found: dict[str, set[str]] = {}
+    for video, entry in videos.items():
+        for expression in (_expressions(entry) or {}).values():
+            for anno in _anno_ids(expression) or ():
+                found.setdefault(str(anno), set()).add(video)
+    return found
 
 
 def _anno_ids(raw: Any) -> list[int | str] | None:

@@ -15,7 +15,7 @@ shares images between train and val.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from converters.base import (
     Converter,
@@ -30,12 +30,19 @@ from converters.base import (
     some_words,
 )
 from converters.clip_table import ClipTable
+from converters.release import Needed
 from shards.record import Clip, Sample, Source
-from shards.rle import from_coco
+from shards.rle import from_coco, is_empty
 from shards.skips import SkipItem, Skipped
 
 SPLIT_BY = "whose split of the images"
 IMAGES = "images/mscoco/images/train2014"
+
+Instances = dict[str, dict[str, Any]]
+TABLES: Final = {"images": "image_id", "annotations": "ann_id"}
+"""The tables of instances.json, and the field of a ref that names a row."""
+KEPT: Final = {"images": ("file_name", "width", "height"), "annotations": ("image_id", "segmentation")}
+"""What an item needs of a row; the file has ten times as much."""
 
 
 class RefCOCO(Converter):
@@ -43,6 +50,7 @@ class RefCOCO(Converter):
     title = "RefCOCO: referring expressions on COCO images"
     citation = "Yu et al., Modeling Context in Referring Expressions, ECCV 2016, arXiv:1608.00272"
     homepage = "https://github.com/lichengunc/refer"
+    pictures = "coco"
     tasks = ("referring_segmentation",)
     splits = ("train", "val", "testA", "testB", "test")
     folder: ClassVar[str] = "refcoco"
@@ -54,15 +62,13 @@ class RefCOCO(Converter):
     def scan(self) -> Iterator[RawClip | Skipped]:
         refs_file = self._refs_file()
         refs = self.files.pickle(refs_file)
-        instances = self.files.json(f"{self.folder}/instances.json")
-        if not isinstance(refs, list) or not isinstance(instances, dict):
-            raise self.files.unreadable(refs_file, "or its instances.json is not REFER's")
-        annotations = _by_id(instances.get("annotations"))
-        images = _by_id(instances.get("images"))
+        if not isinstance(refs, list):
+            raise self.files.unreadable(refs_file, "is not REFER's list of refs")
         found = {str(ref.get("split")) for ref in refs if isinstance(ref, dict)}
         if self.split not in found:
             splits = ", ".join(sorted(found)) or "none"
             raise UnknownSplit(f"{self.root / refs_file} has no split {self.split!r}; it has {splits}")
+        instances = self._instances(refs)
         for position, ref in enumerate(refs):
             if isinstance(ref, dict) and ref.get("split") in self.splits and ref["split"] != self.split:
                 continue
@@ -73,10 +79,23 @@ class RefCOCO(Converter):
                 yield Skipped(self.key(f"@{position}"), "malformed", f"split {ref.get('split')!r} is unknown")
             else:
                 yield from self._broken(ref, position)
-                yield self._clip(ref, annotations, images)
+                yield self._clip(ref, instances)
 
     def _refs_file(self) -> str:
         return f"{self.folder}/refs({self.chosen['split_by']}).p"
+
+    def _instances(self, refs: list[Any]) -> Instances:
+        """The rows of instances.json that this split's refs name."""
+        ours = [ref for ref in refs if isinstance(ref, dict) and ref.get("split") == self.split]
+        wanted = {table: {str(ref.get(field)) for ref in ours} for table, field in TABLES.items()}
+        found: Instances = {table: {} for table in TABLES}
+        for table, row in self.files.rows(f"{self.folder}/instances.json", *TABLES):
+            id = str(row["id"]) if isinstance(row, dict) and is_int(row.get("id")) else ""
+            if id in wanted[table]:
+                kept = {key: row.get(key) for key in KEPT[table]}
+                same = found[table].setdefault(id, kept) == kept
+                found[table][id] = kept if same else {**dict.fromkeys(kept), "twice": True}
+        return found
 
     def _broken(self, ref: dict[str, Any], position: int) -> Iterator[Skipped]:
         """The sentences that have no key: of a ref without id, or no objects."""
@@ -85,7 +104,7 @@ class RefCOCO(Converter):
                 words = "the ref has no ref_id, or the sentence is not an object"
                 yield Skipped(self.key(f"@{position}-{number}"), "malformed", words)
 
-    def _clip(self, ref: dict[str, Any], annotations: dict[str, Any], images: dict[str, Any]) -> RawClip:
+    def _clip(self, ref: dict[str, Any], instances: Instances) -> RawClip:
         image_id, ann_id = str(ref.get("image_id")), str(ref.get("ann_id"))
         items = tuple(
             Item(
@@ -96,15 +115,33 @@ class RefCOCO(Converter):
             if _has_key(ref, sentence)
         )
         shared = {
-            "image": {key: images.get(image_id, {}).get(key) for key in ("file_name", "width", "height")},
-            f"annotation {ann_id}": {key: annotations.get(ann_id, {}).get(key) for key in ("image_id", "segmentation")},
+            "image": instances["images"].get(image_id),
+            f"annotation {ann_id}": instances["annotations"].get(ann_id),
         }
         return RawClip(image_id, items, shared)
 
+    def release(self) -> tuple[Needed, ...]:
+        page, archive = "https://github.com/lichengunc/refer", f"{self.folder}.zip"
+        return (
+            Needed(self._refs_file(), "referring expressions and their split", page, archive),
+            Needed(f"{self.folder}/instances.json", "the COCO annotations they point to", page, archive),
+            Needed(
+                path=self.chosen["images"] or IMAGES,
+                what="COCO's training images of 2014",
+                page="https://cocodataset.org/#download",
+                archive="train2014.zip",
+                holds="*.jpg",
+                media=True,
+                also=("train2014", "images/train2014", "mscoco/images/train2014", "images/mscoco/train2014"),
+                count=82_783,
+                option="images",
+            ),
+        )
+
     def media(self, raw: RawClip) -> MediaRef:
-        name = raw.shared["image"]["file_name"]
+        name = _row(raw.shared["image"], f"image {raw.id}")["file_name"]
         if not isinstance(name, str):
-            raise SkipItem("missing_annotation", f"image {raw.id} is not in instances.json")
+            raise SkipItem("missing_annotation", f"image {raw.id} has no file_name in instances.json")
         return StillFile(self.chosen["images"] or IMAGES, name)
 
     def facts(self, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample:
@@ -112,14 +149,16 @@ class RefCOCO(Converter):
         if not is_int(item.raw["sent_id"]):
             raise SkipItem("malformed", f"sent_id is {item.raw['sent_id']!r}, not a number")
         ann_id = item.raw["ann_id"]
-        annotation = raw.shared[f"annotation {ann_id}"]
+        annotation = _row(raw.shared[f"annotation {ann_id}"], f"annotation {ann_id}")
         if annotation["segmentation"] is None:
-            raise SkipItem("missing_annotation", f"annotation {ann_id} is not in instances.json")
+            raise SkipItem("missing_annotation", f"annotation {ann_id} has no segmentation in instances.json")
         if str(annotation["image_id"]) != raw.id:
             raise SkipItem("malformed", f"annotation {ann_id} is of image {annotation['image_id']}, not {raw.id}")
         image = raw.shared["image"]
         same_size(image["width"], image["height"], clip, f"image {raw.id} in instances.json")
         counts = from_coco(annotation["segmentation"], clip.height, clip.width)
+        if is_empty(counts):
+            raise SkipItem("bad_mask", f"the segmentation of annotation {ann_id} covers no pixel of the image")
         return Sample(
             key=item.key,
             task="referring_segmentation",
@@ -146,10 +185,12 @@ class RefCOCOg(RefCOCO):
     options: ClassVar[Mapping[str, Option]] = {**RefCOCO.options, "split_by": Option(SPLIT_BY, ("umd", "google"))}
 
 
-def _by_id(rows: Any) -> dict[str, Any]:
-    if not isinstance(rows, list):
-        return {}
-    return {str(row["id"]): row for row in rows if isinstance(row, dict) and is_int(row.get("id"))}
+def _row(row: dict[str, Any] | None, what: str) -> dict[str, Any]:
+    if row is None:
+        raise SkipItem("missing_annotation", f"{what} is not in instances.json")
+    if "twice" in row:
+        raise SkipItem("malformed", f"{what} stands twice in instances.json, in two different ways")
+    return row
 
 
 def _has_key(ref: dict[str, Any], sentence: Any) -> bool:

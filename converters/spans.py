@@ -25,11 +25,14 @@ def span_in_clip(start: Seconds, end: Seconds, clip: Clip, window: Span | None =
 
 
 def seconds_at(frame: int, clip: Clip) -> Seconds:
-    """When ``frame`` begins: frame / fps, or its own time for a variable frame rate; past the end, the duration."""
-    if clip.frame_times is not None and 0 <= frame < clip.num_frames:
-        return clip.frame_times[frame]
-    if clip.frame_times is not None and clip.duration is not None and frame >= clip.num_frames:
-        return clip.duration
+    """When ``frame`` begins: frame / fps, or its own time for a variable frame rate.
+
+    Past the end of such a clip, frames go on at its mean rate from the duration on, so that one is seen to lie there.
+    """
     if not clip.fps:
         raise SkipItem("bad_span", f"{clip.source} has no frame rate")
-    return frame / clip.fps
+    if clip.frame_times is None or clip.duration is None or frame < 0:
+        return frame / clip.fps
+    if frame < clip.num_frames:
+        return clip.frame_times[frame]
+    return clip.duration + (frame - clip.num_frames) / clip.fps

@@ -38,6 +38,7 @@ from converters.base import (
 )
 from converters.clip_table import ClipTable
 from converters.raw_files import inside
+from converters.release import Needed
 from shards.media import STILL_SUFFIXES
 from shards.record import Clip, Region, Sample, Source, Task
 from shards.rle import area, empty, from_coco
@@ -71,6 +72,45 @@ BENCHES: Final[dict[str, Part]] = {
 FRAME: Final = re.compile(r"[0-9]{1,9}")
 PLACEHOLDER: Final = re.compile(rf"^\s*{VIDEO}|{VIDEO}\s*$")
 
+PAGE_700K: Final = "https://huggingface.co/datasets/DAMO-NLP-SG/VideoRefer-700K"
+PAGE_BENCH: Final = "https://huggingface.co/datasets/DAMO-NLP-SG/VideoRefer-Bench"
+PANDA_VIDEOS: Final = Needed(
+    path="VideoRefer-700K/videos",
+    what="the videos, from Panda-70M",
+    page=PAGE_700K,
+    archive="panda_70m_split.tar.gz.*",
+    holds="*",
+    media=True,
+    also=("VideoRefer-700K/panda_videos_part/videos", "VideoRefer-700K/Panda-70M", "VideoRefer-700K/panda_70m"),
+)
+BENCH_D_VIDEOS: Final = Needed(
+    path="VideoRefer-Bench-D/Panda-70M-part",
+    what="the videos of Bench-D",
+    page=PAGE_BENCH,
+    archive="Panda-70M-part.zip",
+    holds="*.mp4",
+    media=True,
+    also=("VideoRefer-Bench/Panda-70M-part", "Panda-70M-part"),
+)
+BENCH_Q_FRAMES: Final = (
+    Needed(
+        path="VideoRefer-Bench-Q/MeViS/valid_u/JPEGImages",
+        what="frames of MeViS, a folder for each video",
+        page="https://henghuiding.github.io/MeViS/",
+        archive="valid_u/JPEGImages",
+        holds="*/",
+        media=True,
+    ),
+    Needed(
+        path="VideoRefer-Bench-Q/DAVIS/JPEGImages/480p",
+        what="frames of DAVIS 2017, a folder for each video",
+        page="https://davischallenge.org/davis2017/code.html",
+        archive="DAVIS-2017-trainval-480p.zip",
+        holds="*/",
+        media=True,
+    ),
+)
+
 Masks = dict[int, str]
 
 
@@ -82,6 +122,7 @@ class VideoRefer(Converter):
         "arXiv:2501.00599"
     )
     homepage = "https://github.com/DAMO-NLP-SG/VideoRefer"
+    pictures = "panda"
     tasks = ("referring_description", "referring_qa")
     splits = ("train", "bench_d", "bench_q")
     options: ClassVar[Mapping[str, Option]] = {
@@ -102,10 +143,7 @@ class VideoRefer(Converter):
             yield from self._scan_part(SUBSETS[subset], (subset,))
 
     def _scan_part(self, part: Part, subset: tuple[str, ...]) -> Iterator[RawClip | Skipped]:
-        elements = self.files.json(part.file)
-        if not isinstance(elements, list):
-            raise self.files.unreadable(part.file, "is not a list of items")
-        for position, element in enumerate(elements):
+        for position, element in enumerate(self.files.elements(part.file)):
             id = element.get("id") if isinstance(element, dict) else None
             if not isinstance(element, dict) or not (is_int(id) or isinstance(id, str)):
                 yield Skipped(self.key(*subset, f"@{position}"), "malformed", "the item has no id")
@@ -117,14 +155,21 @@ class VideoRefer(Converter):
                 raw = {"part": part.file, "subset": list(subset), "frames": self.chosen["frames"], "element": element}
                 yield RawClip(element["video"], (Item(key, raw),), {"videos": part.videos})
 
+    def release(self) -> tuple[Needed, ...]:
+        if self.split == "train":
+            subsets = [self.chosen["subset"]] if isinstance(self.chosen["subset"], str) else self.chosen["subset"]
+            return (*(_items_file(SUBSETS[subset].file, PAGE_700K) for subset in subsets), PANDA_VIDEOS)
+        items = _items_file(BENCHES[self.split].file, PAGE_BENCH)
+        return (items, BENCH_D_VIDEOS) if self.split == "bench_d" else (items, *BENCH_Q_FRAMES)
+
     def media(self, raw: RawClip) -> MediaRef:
         videos = raw.shared["videos"]
-        place = inside(self.root / videos, raw.id)
+        place = inside(self.root, raw.id, videos)
         if not _exists(place) and _exists(self.root / videos / "videos" / raw.id):
             videos = f"{videos}/videos"  # a copy whose paths lack the folder
-            place = self.root / videos / raw.id
+            place = inside(self.root, raw.id, videos)
         if _exists(place) and place.is_dir():
-            names = sorted(file.name for file in place.iterdir() if file.suffix.lower() in STILL_SUFFIXES)
+            names = sorted(file.name for file in place.iterdir() if _is_frame(file))
             return FrameFolder(videos, raw.id, tuple(names))
         return VideoFile(videos, raw.id)
 
@@ -152,6 +197,28 @@ class VideoRefer(Converter):
             tags=subset + talk.tags,
             source=Source(item.raw["part"], str(element["id"])),
         )
+
+
+def _items_file(path: str, page: str) -> Needed:
+    """A JSON of the release; its Bench repository holds both benches in one folder."""
+    name = path.rpartition("/")[2]
+    other = name.removesuffix(".json")
+    return Needed(
+        path=path,
+        what="items, with the masks of their objects",
+        page=page,
+        archive=name,
+        also=(f"VideoRefer-Bench/{name}", name),
+        unlike=(
+            (f"{other}-wo-masks.json", "a redistribution whose masks lie in files of their own"),
+            (f"{other}_new*.json", "another project's edit, with other items"),
+        ),
+    )
+
+
+def _is_frame(file: Path) -> bool:
+    """Not so for the ``._00000.jpg`` that an unpacked archive of a Mac may hold."""
+    return file.suffix.lower() in STILL_SUFFIXES and not file.name.startswith(".")
 
 
 def _exists(path: Path) -> bool:
@@ -250,9 +317,9 @@ def _masks(by_frame: Any, element: dict[str, Any], clip: Clip) -> Masks:
 
 
 def _mask(annotated: Any, element: dict[str, Any], clip: Clip) -> str:
-    if not isinstance(annotated, dict | None) or (annotated and "segmentation" not in annotated):
+    if annotated is not None and not (isinstance(annotated, dict) and "segmentation" in annotated):
         raise SkipItem("malformed", "a frame's annotation has no segmentation")
-    segmentation = annotated["segmentation"] if annotated else None
+    segmentation = None if annotated is None else annotated["segmentation"]
     if segmentation is None:
         return empty(clip.height, clip.width)
     sized = isinstance(segmentation, dict) and "size" in segmentation

@@ -37,13 +37,16 @@ from converters.base import (
 )
 from converters.clip_table import ClipTable
 from converters.raw_files import DatasetError, inside
-from converters.spans import seconds_at, span_in_clip
+from converters.release import Needed
+from converters.spans import seconds_at
+from shards.clip_time import span_frames
 from shards.record import Box, Clip, Sample, Source, Span
 from shards.skips import SkipItem, Skipped
 
 VIDEOS = "vidor/video"
 FORMS = {"captions": "declarative", "questions": "interrogative"}
 VIDOR_FOLDER = {"train": "training", "val": "training", "test": "validation"}
+VIDOR_VIDEOS = {"training": 7_000, "validation": 835}
 
 
 class VidSTG(Converter):
@@ -54,6 +57,7 @@ class VidSTG(Converter):
         "arXiv:2001.06891"
     )
     homepage = "https://github.com/Guaranteer/VidSTG-Dataset"
+    pictures = "vidor"
     tasks = ("spatio_temporal_grounding",)
     splits = ("train", "val", "test")
     options: ClassVar[Mapping[str, Option]] = {
@@ -67,12 +71,9 @@ class VidSTG(Converter):
 
     def scan(self) -> Iterator[RawClip | Skipped]:
         file = f"annotations/{self.split}_annotations.json"
-        entries = self.files.json(file)
-        if not isinstance(entries, list):
-            raise self.files.unreadable(file, "is not a list of entries")
         videos = _paths_by_id(self.root, f"{VIDEOS}/*/*.mp4")
         tracks = _paths_by_id(self.root, f"vidor/annotation/{VIDOR_FOLDER[self.split]}/*/*.json")
-        for position, entry in enumerate(entries):
+        for position, entry in enumerate(self.files.elements(file)):
             vid = entry.get("vid") if isinstance(entry, dict) else None
             if not isinstance(entry, dict) or not isinstance(vid, str):
                 yield Skipped(self.key(f"@{position}"), "malformed", "the entry names no video")
@@ -99,8 +100,41 @@ class VidSTG(Converter):
                 raw = {"form": form, "query": query, "truth": truth, "segment": segment, "size": size}
                 yield Item(self.key(vid, digest), raw)
 
+    def release(self) -> tuple[Needed, ...]:
+        part = VIDOR_FOLDER[self.split]
+        tracks, queries = f"vidor/annotation/{part}", f"{self.split}_annotations.json"
+        return (
+            Needed(
+                path=f"annotations/{queries}",
+                what="sentences, questions and their frames",
+                page="https://github.com/Guaranteer/VidSTG-Dataset",
+                archive=f"annotations/{queries}",
+                also=(queries,),
+            ),
+            Needed(
+                path=tracks,
+                what="trajectories, a file for each video of VidOR",
+                page="https://huggingface.co/datasets/shangxd/vidor",
+                archive=f"{part}-annotation.zip",
+                holds="*/*.json",
+                per_clip="tracks",
+                also=(f"{part}-annotation/{part}", f"annotation/{part}", f"vidor/{part}"),
+                count=VIDOR_VIDEOS[part],
+            ),
+            Needed(
+                path=VIDEOS,
+                what="the videos of VidOR",
+                page="https://huggingface.co/datasets/shangxd/vidor",
+                archive="training-video-part*.zip" if part == "training" else "validation-video.zip",
+                holds="*/*.mp4",
+                media=True,
+                also=(f"{part}-video*/video", f"{part}/video", "video"),
+                count=VIDOR_VIDEOS[part],
+            ),
+        )
+
     def media(self, raw: RawClip) -> MediaRef:
-        inside(self.root / VIDEOS, raw.id)  # an id that climbs out is not merely absent
+        inside(self.root, raw.id, VIDEOS)  # an id that climbs out is not merely absent
         if raw.shared["video"] is None:
             raise SkipItem("missing_media", f"{VIDEOS}/<group>/{raw.id}.mp4 is not there")
         return VideoFile(VIDEOS, raw.shared["video"].removeprefix(f"{VIDEOS}/"))
@@ -110,12 +144,12 @@ class VidSTG(Converter):
         text = some_words(query.get("description"), "the description")
         width, height = item.raw["size"]
         same_size(width, height, clip, "the entry")
-        window = _window(item.raw["segment"], clip)
+        window = _window(item.raw["segment"], table)
         begin, end = _frames(item.raw["truth"])
-        span = span_in_clip(seconds_at(begin, clip), seconds_at(end, clip), clip, window)
+        span = table.span(seconds_at(begin, clip), seconds_at(end, clip), window)
         target = query.get("target_id")
-        boxes = self._trajectory(raw, clip, target)
-        if not any(boxes.get(frame) for frame in _frames_of(span, clip)):
+        boxes = self._trajectory(raw, table, target)
+        if not any(boxes.get(frame) for frame in range(*span_frames(clip, span))):
             raise SkipItem("empty_tube", f"object {target} has no box in frames {begin} … {end - 1}")
         tags = (item.raw["form"], *([query["type"]] if isinstance(query.get("type"), str) else []))
         return Sample(
@@ -129,12 +163,12 @@ class VidSTG(Converter):
             source=Source(f"annotations/{self.split}_annotations.json", item.key.split("/", 2)[2]),
         )
 
-    def _trajectory(self, raw: RawClip, clip: Clip, target: Any) -> dict[int, Box | None]:
+    def _trajectory(self, raw: RawClip, table: ClipTable, target: Any) -> dict[int, Box | None]:
         """The target's boxes on every frame of its trajectory file, None where it is not visible."""
         if not is_int(target):
             raise SkipItem("malformed", f"target_id is {target!r}, not a trajectory id")
-        frames = self._tracks(raw, clip)
-        return {frame: _box_of(target, boxes, clip) for frame, boxes in enumerate(frames[: clip.num_frames])}
+        frames = self._tracks(raw, table.clip)[: table.clip.num_frames]
+        return {frame: _box_of(target, boxes, table) for frame, boxes in enumerate(frames)}
 
     def _tracks(self, raw: RawClip, clip: Clip) -> list[Any]:
         path = raw.shared["tracks"]
@@ -182,31 +216,24 @@ def _frame(value: Any) -> int:
     return int(value)
 
 
-def _window(segment: Any, clip: Clip) -> Span | None:
+def _window(segment: Any, table: ClipTable) -> Span | None:
     """The used segment in seconds, its inclusive end made exclusive; None where it is the whole clip."""
     begin, last = _frames(segment)
-    window = span_in_clip(seconds_at(begin, clip), seconds_at(last + 1, clip), clip)
-    return None if window == (0.0, clip.duration) else window
+    return table.window(seconds_at(begin, table.clip), seconds_at(last + 1, table.clip))
 
 
-def _frames_of(span: Span, clip: Clip) -> range:
-    """The frames of a tube (FORMAT: a sample's tubes)."""
-    fps = clip.fps or 0.0
-    return range(round(span[0] * fps), round(span[1] * fps))
-
-
-def _box_of(target: int, boxes: Any, clip: Clip) -> Box | None:
+def _box_of(target: int, boxes: Any, table: ClipTable) -> Box | None:
     if not isinstance(boxes, list):
         raise SkipItem("malformed", "a frame of the trajectories is not a list of boxes")
-    for annotated in boxes:
-        if not isinstance(annotated, dict):
-            raise SkipItem("malformed", "a frame of the trajectories holds something that is not a box")
-        if annotated.get("tid") == target:
-            return _box(annotated.get("bbox"), clip)
-    return None
+    if not all(isinstance(annotated, dict) for annotated in boxes):
+        raise SkipItem("malformed", "a frame of the trajectories holds something that is not a box")
+    found = [annotated.get("bbox") for annotated in boxes if is_int(id := annotated.get("tid")) and id == target]
+    if any(bbox != found[0] for bbox in found):
+        raise SkipItem("malformed", f"object {target} has two different boxes in one frame")
+    return _box(found[0], table) if found else None
 
 
-def _box(bbox: Any, clip: Clip) -> Box | None:
+def _box(bbox: Any, table: ClipTable) -> Box | None:
     """The part of the box inside the frame; None where nothing of it is."""
     sides = [bbox.get(name) for name in ("xmin", "ymin", "xmax", "ymax")] if isinstance(bbox, dict) else []
     numbers = [float(side) for side in sides if is_number(side) and math.isfinite(side)]
@@ -215,6 +242,7 @@ def _box(bbox: Any, clip: Clip) -> Box | None:
     x1, y1, x2, y2 = numbers
     if x1 > x2 or y1 > y2:
         raise SkipItem("bad_box", f"{[x1, y1, x2, y2]} is not in order")
-    x1, x2 = max(x1, 0.0), min(x2, float(clip.width))
-    y1, y2 = max(y1, 0.0), min(y2, float(clip.height))
-    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+    box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(table.clip.width)), min(y2, float(table.clip.height)))
+    if box != (x1, y1, x2, y2):
+        table.adjust("box_cut")
+    return box if box[0] < box[2] and box[1] < box[3] else None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from converters.world import write_world
+from converters.world.charades import key_of
 from pipelines.build import build
 from pipelines.recipe import load_recipe
 from shards.manifest import read_skipped
@@ -105,6 +106,19 @@ def test_the_clips_are_the_true_clips(corpus, world):
             assert clip.fps == pytest.approx(true.clip.fps, rel=1e-6)
             assert clip.duration == pytest.approx(true.clip.duration, rel=1e-6)
         assert true.clip.source.endswith(clip.source)
+
+
+def test_spans_that_were_cut_to_the_clip_are_counted(corpus, world):
+    if ("charades_sta", "train") not in corpus[1]:
+        pytest.skip("this corpus is of the google splits")
+    lines = (world.root / "charades_sta" / "charades_sta_train.txt").read_text().splitlines()
+    samples = world.samples["charades_sta", "train"]
+    good = {key: line for line in lines if (key := key_of("train", line)) in samples}
+    late = [key for key, line in good.items() if float(line.split("##")[0].split()[2]) > samples[key].clip.duration]
+    adjusted = {entry["entry"]: entry["adjusted"] for entry in corpus[0].manifest["entries"]}
+    assert adjusted["charades_sta-train"] == {"end_cut": len(late)}
+    assert len(late) > 3
+    assert adjusted["mevis-train"] == {}
 
 
 def test_the_words_are_the_annotators_words(corpus, world):
