@@ -1,7 +1,8 @@
 """The masklets, tubes and spans of one record while its items are converted."""
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from converters.raw_files import utf8
 from converters.spans import span_in_clip
@@ -9,6 +10,7 @@ from shards.record import Box, Clip, Masklet, Seconds, Span, Tube
 from shards.skips import ADJUSTMENTS, SkipItem
 
 T = TypeVar("T", Masklet, Tube)
+V = TypeVar("V")
 
 
 class ClipTable:
@@ -19,8 +21,8 @@ class ClipTable:
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
-        self.masklets: dict[str, Masklet] = {}
-        self.tubes: dict[str, Tube] = {}
+        self.masklets: dict[str, Placed[Masklet]] = {}
+        self.tubes: dict[str, Placed[Tube]] = {}
         self.adjusted: set[str] = set()
 
     def span(self, start: Seconds, end: Seconds, window: Span | None = None) -> Span:
@@ -43,15 +45,21 @@ class ClipTable:
             raise ValueError(f"adjustment {kind!r} is not one of {sorted(ADJUSTMENTS)}")
         self.adjusted.add(kind)
 
-    def masklet(self, id: str, rles: Mapping[int, str]) -> int:
-        """The index of the masklet ``id``; the same id must always come with the same masks."""
+    def masklet(self, id: str, rles: Mapping[int, str] | Callable[[], Mapping[int, str]]) -> int:
+        """The index of the masklet ``id``; the same id must always come with the same masks.
+
+        Masks that take work to read may be a function: it is asked only where the id is new.
+        """
+        return _place(self.masklets, utf8(id, "the id of a mask"), rles, self._masklet, self)
+
+    def tube(self, id: str, boxes: Mapping[int, Box | None] | Callable[[], Mapping[int, Box | None]]) -> int:
+        """The index of the tube ``id``, like ``masklet``."""
+        return _place(self.tubes, utf8(id, "the id of a box"), boxes, lambda id, found: Tube(id, dict(found)), self)
+
+    def _masklet(self, id: str, rles: Mapping[int, str]) -> Masklet:
         if frames := [frame for frame in rles if not 0 <= frame < self.clip.num_frames]:
             raise SkipItem("bad_frame", f"mask {id} is on frame {frames[0]}, the clip has {self.clip.num_frames}")
-        return _index(self.masklets, id, Masklet(id, dict(rles)))
-
-    def tube(self, id: str, boxes: Mapping[int, Box | None]) -> int:
-        """The index of the tube ``id``; the same id must always come with the same boxes."""
-        return _index(self.tubes, id, Tube(id, dict(boxes)))
+        return Masklet(id, dict(rles))
 
     def mark(self) -> tuple[int, int]:
         """A point to ``forget`` back to; the next item begins."""
@@ -61,12 +69,33 @@ class ClipTable:
     def forget(self, mark: tuple[int, int]) -> None:
         """Drop every masklet and tube that came after ``mark``."""
         for table, length in zip((self.masklets, self.tubes), mark, strict=True):
-            for id in list(table)[length:]:
-                del table[id]
+            while len(table) > length:
+                table.popitem()
 
 
-def _index(table: dict[str, T], id: str, value: T) -> int:
-    known = table.setdefault(utf8(id, "the id of a mask or box"), value)
-    if known != value:
-        raise SkipItem("malformed", f"{id} is annotated in two different ways")
-    return list(table).index(id)
+@dataclass(frozen=True, slots=True)
+class Placed(Generic[T]):
+    """A masklet or tube, its index, and what was adjusted about it, which counts for every item that names it."""
+
+    value: T
+    index: int
+    adjusted: frozenset[str]
+
+
+def _place(
+    table: dict[str, Placed[T]],
+    id: str,
+    given: Mapping[int, V] | Callable[[], Mapping[int, V]],
+    make: Callable[[str, Mapping[int, V]], T],
+    items: ClipTable,
+) -> int:
+    known = table.get(id)
+    if known is None or isinstance(given, Mapping):
+        before, items.adjusted = items.adjusted, set()
+        value = make(id, given if isinstance(given, Mapping) else given())
+        known = table.setdefault(id, Placed(value, len(table), frozenset(items.adjusted)))
+        items.adjusted = before
+        if known.value != value:
+            raise SkipItem("malformed", f"{id} is annotated in two different ways")
+    items.adjusted |= known.adjusted
+    return known.index

@@ -62,8 +62,8 @@ def convert_clip(converter: Converter, raw: RawClip, entry: str) -> Converted:
         split=converter.split,
         license=converter.license,
         clip=clip,
-        masklets=tuple(table.masklets.values()),
-        tubes=tuple(table.tubes.values()),
+        masklets=tuple(placed.value for placed in table.masklets.values()),
+        tubes=tuple(placed.value for placed in table.tubes.values()),
         samples=samples,
     )
     return Converted(record, media, skipped, adjusted)
@@ -130,7 +130,7 @@ def _open(converter: Converter, ref: MediaRef) -> tuple[Clip, Media | None]:
     place = inside(converter.root, ref.path, ref.folder)
     source = utf8(ref.path if Path(ref.folder).is_absolute() else f"{ref.folder}/{ref.path}", "the path of the clip")
     if isinstance(ref, FrameFolder):
-        paths = [existing(inside(converter.root, f"{ref.path}/{name}", ref.folder)) for name in ref.names]
+        paths = [existing(_frame(converter, ref, place, name)) for name in ref.names]
         if not paths:
             raise SkipItem("missing_media", f"{source} holds no frames")
         frames = frame_zip(paths)
@@ -143,6 +143,14 @@ def _open(converter: Converter, ref: MediaRef) -> tuple[Clip, Media | None]:
     if before.st_size > MAX_MEMBER_BYTES:
         raise SkipItem("bad_media", f"{source}: {before.st_size} bytes are more than a plain tar header can say")
     return _clip(found, source), MediaFile(path, _member_suffix(path), before.st_size, before.st_mtime_ns)
+
+
+def _frame(converter: Converter, ref: FrameFolder, folder: Path, name: str) -> Path:
+    """A frame's file: only a plain name that is no link is known to lie in the folder, which was looked at before."""
+    path = folder / name
+    if "/" not in name and "\\" not in name and "\0" not in name and name.strip(". ") and not path.is_symlink():
+        return path
+    return inside(converter.root, f"{ref.path}/{name}", ref.folder)
 
 
 def _member_suffix(path: Path) -> str:

@@ -15,13 +15,14 @@ number here and text there; expressions have capitals, double and trailing space
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final, TypeGuard
 
 from converters.base import Converter, FrameFolder, Item, MediaRef, RawClip, is_int, some_words
 from converters.clip_table import ClipTable
 from converters.release import Needed
 from shards.record import Clip, Sample, Source
-from shards.rle import empty, from_coco
+from shards.rle import empty, from_coco, look_at_coco
 from shards.skips import SkipItem, Skipped
 
 PAGE: Final = "https://henghuiding.github.io/MeViS/"
@@ -119,7 +120,7 @@ class MeViS(Converter):
         ids = _anno_ids(item.raw)
         if ids is None:
             raise SkipItem("malformed", f"anno_id is {item.raw.get('anno_id')!r}, not a list of ids")
-        indices = [table.masklet(str(id), _masks(raw, str(id), clip)) for id in ids]
+        indices = [table.masklet(str(id), partial(_masks, raw, str(id), clip)) for id in ids]
         return tuple(dict.fromkeys(indices))
 
 
@@ -131,6 +132,7 @@ def _masks(raw: RawClip, anno: str, clip: Clip) -> dict[int, str]:
         number = len(masks) if isinstance(masks, list) else "no list of"
         raise SkipItem("bad_mask", f"anno_id {anno} has {number} masks for {clip.num_frames} frames")
     nothing = empty(clip.height, clip.width)
+    look_at_coco(masks, clip.height, clip.width)
     return {
         frame: nothing if mask is None else from_coco(mask, clip.height, clip.width) for frame, mask in enumerate(masks)
     }

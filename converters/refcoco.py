@@ -11,10 +11,12 @@ The root is REFER's ``data`` folder::
 Known faults: ``file_name`` of a ref ends in ``_<annotation id>.jpg`` and is no file, so the image is found by
 ``image_id`` in instances.json; ``raw`` is as typed, ``sent`` is the cleaned expression that every benchmark uses, and
 the one taken here; several polygons are one object; a crowd is an uncompressed RLE; the google split of RefCOCOg
-shares images between train and val.
+shares images between train and val. COCO has no turned images (EXIF): where a copy has one, the masks are taken to be of
+the picture as it is shown, whose size instances.json must state. A mask that covers no pixel is a ``bad_mask``.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from converters.base import (
@@ -156,14 +158,11 @@ class RefCOCO(Converter):
             raise SkipItem("malformed", f"annotation {ann_id} is of image {annotation['image_id']}, not {raw.id}")
         image = raw.shared["image"]
         same_size(image["width"], image["height"], clip, f"image {raw.id} in instances.json")
-        counts = from_coco(annotation["segmentation"], clip.height, clip.width)
-        if is_empty(counts):
-            raise SkipItem("bad_mask", f"the segmentation of annotation {ann_id} covers no pixel of the image")
         return Sample(
             key=item.key,
             task="referring_segmentation",
             query=query,
-            targets=((table.masklet(ann_id, {0: counts}),),),
+            targets=((table.masklet(ann_id, partial(_mask, ann_id, annotation["segmentation"], clip)),),),
             source=Source(self._refs_file(), item.key.rsplit("/", 1)[1]),
         )
 
@@ -183,6 +182,13 @@ class RefCOCOg(RefCOCO):
     )
     folder = "refcocog"
     options: ClassVar[Mapping[str, Option]] = {**RefCOCO.options, "split_by": Option(SPLIT_BY, ("umd", "google"))}
+
+
+def _mask(ann_id: str, segmentation: Any, clip: Clip) -> dict[int, str]:
+    counts = from_coco(segmentation, clip.height, clip.width)
+    if is_empty(counts):
+        raise SkipItem("bad_mask", f"the segmentation of annotation {ann_id} covers no pixel of the image")
+    return {0: counts}
 
 
 def _row(row: dict[str, Any] | None, what: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from converters.raw_files import inside
 from converters.release import Needed
 from shards.media import STILL_SUFFIXES
 from shards.record import Clip, Region, Sample, Source, Task
-from shards.rle import area, empty, from_coco
+from shards.rle import checked_area, empty, from_coco, look_at_coco
 from shards.skips import SkipItem, Skipped
 from shards.tokens import REGION, VIDEO
 
@@ -180,7 +180,7 @@ class VideoRefer(Converter):
         count = sum(question.count(REGION) for question in talk.questions())
         if count != len(objects) and (talk.query or count):
             raise SkipItem("region_count", f"{count} {REGION} in the text, {len(objects)} annotated objects")
-        frames = _shown(objects, element, item.raw["frames"])
+        frames = _shown(objects, element, item.raw["frames"], clip)
         regions = tuple(
             Region(table.masklet("/".join([*subset, str(element["id"]), str(k)]), masks), shown)
             for k, (masks, shown) in enumerate(zip(objects, frames, strict=True))
@@ -304,6 +304,7 @@ def _masks(by_frame: Any, element: dict[str, Any], clip: Clip) -> Masks:
     if not isinstance(by_frame, dict) or not by_frame:
         raise SkipItem("malformed", "an object's annotation is not masks by frame")
     masks: Masks = {}
+    look_at_coco((_segmentation(annotated) for annotated in by_frame.values()), clip.height, clip.width)
     for name in by_frame:
         if not FRAME.fullmatch(name):
             raise SkipItem("bad_frame", f"{name!r} is not a frame index")
@@ -311,9 +312,17 @@ def _masks(by_frame: Any, element: dict[str, Any], clip: Clip) -> Masks:
         if frame >= clip.num_frames or frame in masks:
             raise SkipItem("bad_frame", f"frame {name} of a clip with {clip.num_frames} frames, or given twice")
         masks[frame] = _mask(by_frame[name], element, clip)
-    if all(area(counts) == 0 for counts in masks.values()):
+    if not any(_area(counts, clip) for counts in masks.values()):
         raise SkipItem("empty_region", f"an object is not visible on any of its frames {sorted(masks)}")
     return dict(sorted(masks.items()))
+
+
+def _area(counts: str, clip: Clip) -> int:
+    return checked_area(counts, clip.height, clip.width)
+
+
+def _segmentation(annotated: Any) -> Any:
+    return annotated.get("segmentation") if isinstance(annotated, dict) else None
 
 
 def _mask(annotated: Any, element: dict[str, Any], clip: Clip) -> str:
@@ -331,7 +340,7 @@ def _mask(annotated: Any, element: dict[str, Any], clip: Clip) -> str:
     return from_coco(segmentation, clip.height, clip.width)
 
 
-def _shown(objects: list[Masks], element: dict[str, Any], mode: str) -> list[tuple[int, ...]]:
+def _shown(objects: list[Masks], element: dict[str, Any], mode: str, clip: Clip) -> list[tuple[int, ...]]:
     """The frames that each object is shown on."""
     if mode != "single":
         return [tuple(masks) for masks in objects]
@@ -341,19 +350,19 @@ def _shown(objects: list[Masks], element: dict[str, Any], mode: str) -> list[tup
             raise SkipItem("bad_frame", f"frame_idx {frame} is not annotated for every object")
         shared = int(frame)
     else:
-        shared = _best_frame(objects)
-    return [(shared if _visible(masks, shared) else _best_frame([masks]),) for masks in objects]
+        shared = _best_frame(objects, clip)
+    return [(shared if _visible(masks, shared, clip) else _best_frame([masks], clip),) for masks in objects]
 
 
-def _best_frame(objects: list[Masks]) -> int:
+def _best_frame(objects: list[Masks], clip: Clip) -> int:
     """The frame on which most objects are visible, then the largest; the earliest of equals."""
 
     def merit(frame: int) -> tuple[int, int, int]:
-        areas = [area(masks[frame]) for masks in objects if frame in masks]
+        areas = [_area(masks[frame], clip) for masks in objects if frame in masks]
         return sum(size > 0 for size in areas), sum(areas), -frame
 
     return max({frame for masks in objects for frame in masks}, key=merit)
 
 
-def _visible(masks: Masks, frame: int) -> bool:
-    return frame in masks and area(masks[frame]) > 0
+def _visible(masks: Masks, frame: int, clip: Clip) -> bool:
+    return frame in masks and _area(masks[frame], clip) > 0

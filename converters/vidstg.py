@@ -14,12 +14,14 @@ window the ``used_segment``, whose end is *inclusive*. Frames become seconds wit
 
 Known faults: entries without questions have a twin that repeats their captions (a duplicate); ``frame_count`` may be
 off by one; trajectories may be shorter, and an object may be missing in some of their frames (not visible there);
-``type`` disagrees with the target's category now and then; double spaces and typos in the text.
+``type`` disagrees with the target's category now and then; double and non-breaking spaces and typos in the text. A box
+without area is not visible.
 """
 
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +48,11 @@ from shards.skips import SkipItem, Skipped
 VIDEOS = "vidor/video"
 FORMS = {"captions": "declarative", "questions": "interrogative"}
 VIDOR_FOLDER = {"train": "training", "val": "training", "test": "validation"}
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+TWICE = object()
+"""Stands for a box of which a frame has two."""
+Tracks = tuple[int, dict[int, dict[int, Any]]]
+"""The number of frames, and the boxes by trajectory id and frame."""
 VIDOR_VIDEOS = {"training": 7_000, "validation": 835}
 
 
@@ -67,7 +74,7 @@ class VidSTG(Converter):
 
     def __init__(self, root: Path, split: str, options: Mapping[str, Any]) -> None:
         super().__init__(root, split, options)
-        self._last_tracks: tuple[str, Any] = ("", None)  # a clip's many queries read its file once
+        self._last_tracks: tuple[str, Tracks] = "", (0, {})
 
     def scan(self) -> Iterator[RawClip | Skipped]:
         file = f"annotations/{self.split}_annotations.json"
@@ -148,7 +155,10 @@ class VidSTG(Converter):
         begin, end = _frames(item.raw["truth"])
         span = table.span(seconds_at(begin, clip), seconds_at(end, clip), window)
         target = query.get("target_id")
-        boxes = self._trajectory(raw, table, target)
+        if not is_int(target):
+            raise SkipItem("malformed", f"target_id is {target!r}, not a trajectory id")
+        tube = table.tube(str(target), partial(self._trajectory, raw, table, target))
+        boxes = table.tubes[str(target)].value.boxes
         if not any(boxes.get(frame) for frame in range(*span_frames(clip, span))):
             raise SkipItem("empty_tube", f"object {target} has no box in frames {begin} … {end - 1}")
         tags = (item.raw["form"], *([query["type"]] if isinstance(query.get("type"), str) else []))
@@ -158,27 +168,33 @@ class VidSTG(Converter):
             query=text,
             window=window,
             spans=(span,),
-            tubes=(table.tube(str(target), boxes),),
+            tubes=(tube,),
             tags=(*tags, "box_text") if self.chosen["boxes"] == "text" else tags,
             source=Source(f"annotations/{self.split}_annotations.json", item.key.split("/", 2)[2]),
         )
 
-    def _trajectory(self, raw: RawClip, table: ClipTable, target: Any) -> dict[int, Box | None]:
+    def _trajectory(self, raw: RawClip, table: ClipTable, target: int) -> dict[int, Box | None]:
         """The target's boxes on every frame of its trajectory file, None where it is not visible."""
-        if not is_int(target):
-            raise SkipItem("malformed", f"target_id is {target!r}, not a trajectory id")
-        frames = self._tracks(raw, table.clip)[: table.clip.num_frames]
-        return {frame: _box_of(target, boxes, table) for frame, boxes in enumerate(frames)}
+        num_frames, by_target = self._tracks(raw, table.clip)
+        boxes = by_target.get(target, {})
+        if any(bbox is TWICE for bbox in boxes.values()):
+            raise SkipItem("malformed", f"object {target} has two different boxes in one frame")
+        return {frame: _box(boxes[frame], table) if frame in boxes else None for frame in range(num_frames)}
 
-    def _tracks(self, raw: RawClip, clip: Clip) -> list[Any]:
+    def _tracks(self, raw: RawClip, clip: Clip) -> Tracks:
+        """The clip's trajectories: read and sorted once for its many queries."""
+        if self._last_tracks[0] != raw.id:
+            frames = self._frames_of(raw, clip)[: clip.num_frames]
+            self._last_tracks = raw.id, (len(frames), _by_target(frames))
+        return self._last_tracks[1]
+
+    def _frames_of(self, raw: RawClip, clip: Clip) -> list[Any]:
         path = raw.shared["tracks"]
         if path is None:
             folder = VIDOR_FOLDER[self.split]
             raise SkipItem("missing_annotation", f"vidor/annotation/{folder}/<group>/{raw.id}.json is not there")
         try:
-            if self._last_tracks[0] != path:
-                self._last_tracks = (path, self.files.json(path))
-            vidor = self._last_tracks[1]
+            vidor = self.files.json(path)
         except DatasetError as error:  # one clip's file, so its items are skipped and the others go on
             raise SkipItem("malformed", str(error).replace(f"{self.root}/", "")) from None
         frames = vidor.get("trajectories") if isinstance(vidor, dict) else None
@@ -222,20 +238,25 @@ def _window(segment: Any, table: ClipTable) -> Span | None:
     return table.window(seconds_at(begin, table.clip), seconds_at(last + 1, table.clip))
 
 
-def _box_of(target: int, boxes: Any, table: ClipTable) -> Box | None:
-    if not isinstance(boxes, list):
-        raise SkipItem("malformed", "a frame of the trajectories is not a list of boxes")
-    if not all(isinstance(annotated, dict) for annotated in boxes):
-        raise SkipItem("malformed", "a frame of the trajectories holds something that is not a box")
-    found = [annotated.get("bbox") for annotated in boxes if is_int(id := annotated.get("tid")) and id == target]
-    if any(bbox != found[0] for bbox in found):
-        raise SkipItem("malformed", f"object {target} has two different boxes in one frame")
-    return _box(found[0], table) if found else None
+def _by_target(frames: list[Any]) -> dict[int, dict[int, Any]]:
+    """Trajectory id → frame → its box as annotated, or ``TWICE``."""
+    found: dict[int, dict[int, Any]] = {}
+    for frame, boxes in enumerate(frames):
+        if not isinstance(boxes, list):
+            raise SkipItem("malformed", "a frame of the trajectories is not a list of boxes")
+        for annotated in boxes:
+            if not isinstance(annotated, dict):
+                raise SkipItem("malformed", "a frame of the trajectories holds something that is not a box")
+            if is_int(target := annotated.get("tid")):
+                of_target, bbox = found.setdefault(target, {}), annotated.get("bbox")
+                if of_target.setdefault(frame, bbox) != bbox:
+                    of_target[frame] = TWICE
+    return found
 
 
 def _box(bbox: Any, table: ClipTable) -> Box | None:
     """The part of the box inside the frame; None where nothing of it is."""
-    sides = [bbox.get(name) for name in ("xmin", "ymin", "xmax", "ymax")] if isinstance(bbox, dict) else []
+    sides = [bbox.get(name) for name in SIDES] if isinstance(bbox, dict) else []
     numbers = [float(side) for side in sides if is_number(side) and math.isfinite(side)]
     if len(numbers) != 4:
         raise SkipItem("bad_box", f"{bbox!r} is not a box of four numbers")

@@ -21,7 +21,7 @@ from shards.frame_zip import FrameZip
 from shards.manifest import InputFile
 from shards.record import Record, Sample, to_json
 from shards.skips import Skipped
-from shards.validate import record_problems, sample_problems
+from shards.validate import sample_problems, table_problems
 from shards.writer import Media, MediaFile, record_size, write_atomically
 from templates import TemplateError, render
 
@@ -105,7 +105,7 @@ def _rendered(found: Converted, chunk: Chunk) -> Converted:
     if not samples:
         return Converted(None, found.media, tuple(skipped))
     record = without_unused(record)
-    if problems := record_problems(record):
+    if problems := table_problems(record):
         skipped += [Skipped(sample.key, "invalid", problems[0]) for sample in samples]
         return Converted(None, found.media, tuple(skipped))
     return Converted(record, found.media, tuple(skipped), found.adjusted)

@@ -6,10 +6,10 @@ the annotation file at hand and the end of the build the driver keeps a few word
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from converters.base import Item, RawClip
 from pipelines.recipe import Entry, Recipe
@@ -102,13 +102,14 @@ class _Scan:
                     self.broken[len(self.keys)] = found
                     self._add(found.key, None)
                     continue
-                data = _spooled(found)
+                items = [_spelled(item.raw) for item in found.items]
+                data = _spooled(found, items)
                 self.clips.setdefault(found.id, []).append(
                     Fragment(offset, len(data), len(self.keys), len(found.items))
                 )
                 offset += file.write(data)
-                for item in found.items:
-                    self._add(item.key, _fingerprint(item))
+                for item, says in zip(found.items, items, strict=True):
+                    self._add(item.key, hashlib.sha256(says).digest()[:16])
                 if len(self.keys) % 1000 < len(found.items):
                     tell(self.entry, len(self.keys))
         tell(self.entry, len(self.keys))
@@ -153,13 +154,19 @@ def _take(keys: list[str], take: int | None, seed: int) -> list[int] | range:
     return sorted(sorted(range(len(keys)), key=lambda number: (ranks[number], number))[:take])
 
 
-def _fingerprint(item: Item) -> bytes:
-    return hashlib.sha256(json.dumps(item.raw, sort_keys=True).encode("ascii")).digest()[:16]
+def _spelled(raw: Json) -> bytes:
+    """What an item says, spelled the same whatever the order of the members."""
+    return _SORTED.encode(raw).encode("ascii")
 
 
-def _spooled(clip: RawClip) -> bytes:
-    raw = {"items": [[item.key, item.raw] for item in clip.items], "shared": dict(clip.shared)}
-    return json.dumps(raw, separators=(",", ":")).encode("ascii")
+def _spooled(clip: RawClip, items: list[bytes]) -> bytes:
+    """``{"keys": [...], "raws": [...], "shared": {...}}``."""
+    keys, shared = _PLAIN.encode([item.key for item in clip.items]), _PLAIN.encode(dict(clip.shared))
+    return b'{"keys":%s,"raws":[%s],"shared":%s}' % (keys.encode("ascii"), b",".join(items), shared.encode("ascii"))
+
+
+_SORTED: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
+_PLAIN: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 # ------------------------------------------------------------------------------------------------- chunks
@@ -170,9 +177,7 @@ def chunks_of(plan: Plan, recipe: Recipe) -> Iterator[tuple[Chunk, int]]:
     for entry in plan.entries:
         with entry.spool.open("rb") as file:
             for clips in _groups(entry):
-                payload = json.dumps(
-                    [_merged(id, fragments, entry.chosen, file) for id, fragments in clips], separators=(",", ":")
-                ).encode("ascii")
+                payload = b"[%s]" % b",".join(_merged(id, fragments, entry.chosen, file) for id, fragments in clips)
                 count = sum(sum(entry.chosen[f.first : f.first + f.count]) for _, fragments in clips for f in fragments)
                 yield Chunk(entry.entry, recipe.seed, recipe.wordings, payload), count
 
@@ -196,18 +201,34 @@ CHUNK_CLIPS: Final = 16
 """A clip's media is decoded once to probe it: a fraction of a second to some seconds each."""
 
 
-def _merged(id: str, fragments: list[Fragment], chosen: bytearray, file: Any) -> Json:
-    items: list[Json] = []
-    shared: dict[str, Json] = {}
+def _merged(id: str, fragments: list[Fragment], chosen: bytearray, file: BinaryIO) -> bytes:
+    """``{"id": ..., "chosen": [[0 or 1 for each item], ...], "parts": [...]}``, the parts as they were spooled."""
+    parts: list[bytes] = []
     for fragment in fragments:
         file.seek(fragment.offset)
-        raw = json.loads(file.read(fragment.size))
-        items += [item for i, item in enumerate(raw["items"]) if chosen[fragment.first + i]]
-        shared |= raw["shared"]
-    return {"id": id, "items": items, "shared": shared}
+        parts.append(file.read(fragment.size))
+    flags = [list(chosen[fragment.first : fragment.first + fragment.count]) for fragment in fragments]
+    head = _PLAIN.encode({"id": id, "chosen": flags}).encode("ascii")
+    return b'%s,"parts":[%s]}' % (head[:-1], b",".join(parts))
+
+
+def payload_of(clips: Iterable[RawClip]) -> bytes:
+    """The payload of whole clips, which ``raw_clips`` gives back."""
+    return b"[%s]" % b",".join(_whole(clip) for clip in clips)
+
+
+def _whole(clip: RawClip) -> bytes:
+    head = _PLAIN.encode({"id": clip.id, "chosen": [[1] * len(clip.items)]}).encode("ascii")
+    return b'%s,"parts":[%s]}' % (head[:-1], _spooled(clip, [_spelled(item.raw) for item in clip.items]))
 
 
 def raw_clips(payload: bytes) -> Iterator[RawClip]:
-    """The clips of a chunk, as ``scan`` stated them."""
+    """The clips of a chunk, as ``scan`` stated them, with the items that were chosen."""
     for raw in json.loads(payload):
-        yield RawClip(raw["id"], tuple(Item(key, item) for key, item in raw["items"]), raw["shared"])
+        items: list[Item] = []
+        shared: dict[str, Json] = {}
+        for part, flags in zip(raw["parts"], raw["chosen"], strict=True):
+            found = zip(part["keys"], part["raws"], flags, strict=True)
+            items += [Item(key, item) for key, item, flag in found if flag]
+            shared |= part["shared"]
+        yield RawClip(raw["id"], tuple(items), shared)

@@ -15,9 +15,13 @@ from shards.tokens import CHECKPOINT_SPELLING, IMAGE, REF, SEG, VIDEO, spellings
 
 def record_problems(record: Record) -> list[str]:
     """All that is wrong with the record and its samples; empty for a valid one."""
-    return [f"{record.key}: {words}" for words in _record(record)] + [
-        problem for sample in record.samples for problem in sample_problems(record, sample)
-    ]
+    found = [problem for sample in record.samples for problem in sample_problems(record, sample)]
+    return table_problems(record) + found
+
+
+def table_problems(record: Record) -> list[str]:
+    """All that is wrong with the record but for its samples, which ``sample_problems`` looks at one by one."""
+    return [f"{record.key}: {words}" for words in _record(record)]
 
 
 def sample_problems(record: Record, sample: Sample) -> list[str]:
@@ -84,12 +88,13 @@ def _masklets(record: Record) -> Iterator[str]:
     clip = record.clip
     if len({masklet.id for masklet in record.masklets}) < len(record.masklets):
         yield "two masklets have the same id"
+    rle.look_at((counts for masklet in record.masklets for counts in masklet.rles.values()), clip.height, clip.width)
     for masklet in record.masklets:
         for frame, counts in masklet.rles.items():
             if not 0 <= frame < clip.num_frames:
                 yield f"masklet {masklet.id} has frame {frame}, the clip 0…{clip.num_frames - 1}"
             try:
-                rle.check(counts, clip.height, clip.width)
+                rle.checked_area(counts, clip.height, clip.width)
             except rle.MaskError as error:
                 yield f"masklet {masklet.id}, frame {frame}: {error}"
 
@@ -147,7 +152,7 @@ def _attachments(record: Record, sample: Sample) -> Iterator[str]:
             yield f"a region's frames {list(region.frames)} do not ascend"
         elif missing := [frame for frame in region.frames if frame not in rles]:
             yield f"a region is shown on frames {missing}, for which its masklet has no mask"
-        elif all(_is_empty(rles[frame]) for frame in region.frames):
+        elif all(_is_empty(rles[frame], record.clip) for frame in region.frames):
             yield "a region's mask is empty on all its frames"
     for target in sample.targets or ():
         if not all(0 <= index < len(record.masklets) for index in target) or len(set(target)) < len(target):
@@ -158,9 +163,9 @@ def _attachments(record: Record, sample: Sample) -> Iterator[str]:
         yield "a sample with tubes needs a span"
 
 
-def _is_empty(counts: str) -> bool:
+def _is_empty(counts: str, clip: Clip) -> bool:
     try:
-        return rle.is_empty(counts)
+        return rle.checked_area(counts, clip.height, clip.width) == 0
     except rle.MaskError:  # reported with its masklet
         return False
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from shards.clip_time import span_frames
 from shards.record import Box, Clip, Span, Tube
 from templates.material import Material
 
@@ -21,16 +22,16 @@ def box_slots(material: Material) -> dict[str, str]:
         raise material.fail(f"boxes need exactly one tube of the record's {known}, not {sample.tubes}")
     if clip.fps is None or not sample.spans:
         raise material.fail("boxes need a span and a clip with a frame rate")
-    visible = visible_boxes(material.tubes[sample.tubes[0]], sample.spans[0], clip.fps)
+    visible = visible_boxes(material.tubes[sample.tubes[0]], sample.spans[0], clip)
     if not visible:
         raise material.fail(f"the tube has no box in the span {sample.spans[0]}")
     chosen = (visible[0], visible[(len(visible) - 1) // 2], visible[-1])
     return dict(zip(("first", "middle", "last"), (box_text(box, clip) for box in chosen), strict=True))
 
 
-def visible_boxes(tube: Tube, span: Span, fps: float) -> Sequence[Box]:
-    """The boxes on the frames f with round(start·fps) ≤ f < round(end·fps), in order, without invisible frames."""
-    first, end = round(span[0] * fps), round(span[1] * fps)
+def visible_boxes(tube: Tube, span: Span, clip: Clip) -> Sequence[Box]:
+    """The boxes on the frames of the span, in order, without invisible frames."""
+    first, end = span_frames(clip, span)
     return [box for frame, box in sorted(tube.boxes.items()) if first <= frame < end and box is not None]
 
 

@@ -16,9 +16,12 @@ def shuffled(phrases: Sequence[Phrase], seed: int, key: str, name: str) -> list[
 
     The order among old phrases stays when a new one is added, and does not depend on the order in the bank.
     """
+    before = hashlib.sha256(f"{seed}\0{key}\0{name}\0".encode())
 
     def digest(phrase: Phrase) -> bytes:
-        return hashlib.sha256(f"{seed}\0{key}\0{name}\0{phrase.text}".encode()).digest()
+        whole = before.copy()
+        whole.update(phrase.encoded)
+        return whole.digest()
 
     return sorted(phrases, key=digest)
 

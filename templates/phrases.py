@@ -50,11 +50,13 @@ class Phrase:
     text: str
     pieces: tuple[str, ...]
     slots: tuple[str, ...]
+    encoded: bytes
+    """The text in UTF-8, which the order of phrases is made from."""
 
     @classmethod
     def parse(cls, text: str) -> "Phrase":
         parts = _SLOT.split(text)
-        return cls(text, tuple(parts[::2]), tuple(parts[1::2]))
+        return cls(text, tuple(parts[::2]), tuple(parts[1::2]), text.encode())
 
     def fill(self, words: Mapping[str, str]) -> str:
         """The phrase with ``words`` in its slots, in one pass: what stands inside the words is never looked at.
