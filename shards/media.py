@@ -41,6 +41,13 @@ STILL_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 Media = bytes | memoryview | Path
 
 PNG_END: Final = b"IEND\xaeB`\x82"
+MARKER: Final = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+RESTART_INTERVAL: Final = b"\xff\xdd"
+END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
+RESTARTS: Final = frozenset(range(0xD0, 0xD8))
+SEGMENTS: Final = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE} - {0xC8})
+BETWEEN_SCANS: Final = frozenset({0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE})
+"""Second bytes of a JPEG's markers (ITU T.81, table B.1); all but restarts and the end are followed by a length."""
 _FRAME_NAME: Final = re.compile(r"(\d{5,})(\.[A-Za-z]+)")
 _ORIENTATION_TAG: Final = 0x0112
 _SIDEWAYS: Final = (5, 6, 7, 8)
@@ -114,9 +121,33 @@ def _probe_image(path: Path) -> tuple[int, int]:
         size = _upright_size(picture)
         picture.draft("RGB", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
         picture.load()
-        if picture.format == "PNG" and PNG_END not in path.read_bytes():  # Pillow forgives a missing end
+        content = path.read_bytes()
+        if picture.format == "PNG" and PNG_END not in content:  # Pillow forgives a missing end
             raise MediaError(f"{path} is truncated: its IEND chunk is missing; fetch it again")
+        if picture.format != "PNG":
+            _check_markers(content, str(path))
     return size
+
+
+def _check_markers(jpeg: bytes, name: str) -> None:
+    """MediaError for a marker that cannot stand where it does, as garbage brings in, and for a JPEG without its end.
+
+    Pillow takes a picture up to such a place, and grey or smeared blocks behind it. Within a scan, FF is followed by 00
+    or begins a marker (ITU T.81, B.1.1.2): a restart where the header defines them, tables, a comment, another scan,
+    or the end.
+    """
+    at, allowed = 2, SEGMENTS
+    while found := MARKER.search(jpeg, at):
+        at, kind = found.start(), jpeg[found.end() - 1]
+        if kind == END_OF_IMAGE:
+            return
+        if kind not in allowed:
+            raise MediaError(f"{name} is corrupt: byte {at} begins no marker that may stand there; fetch it again")
+        if kind == START_OF_SCAN:
+            allowed = BETWEEN_SCANS | (RESTARTS if RESTART_INTERVAL in jpeg[:at] else set())
+        length = 0 if kind in RESTARTS else max(int.from_bytes(jpeg[found.end() : found.end() + 2], "big"), 2)
+        at = found.end() + length
+    raise MediaError(f"{name} is truncated: its end marker is missing; fetch it again")
 
 
 # ---------------------------------------------------------------------------------------------- frames

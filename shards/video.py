@@ -13,8 +13,8 @@ Measured with ``read_frames`` (2 cores shared with other work, PyAV 18.1, decord
     480x270, 300 frames, two keys              27/36      45/55      52/58       69/76
     1280x720, 150 frames, one key              75/96    116/134    140/169     197/433
 
-The bytes were the same in all of them; hence ``SPARSE``. Colours differ for 10-bit and interlaced video, so
-decord is kept off those.
+The bytes were the same in all of them; hence ``SPARSE``. Colours differ for 10-bit and interlaced video and for odd
+sides, and pictures differ in damaged VP8, so decord is kept off those.
 """
 
 import io
@@ -33,7 +33,7 @@ from shards.container import Container, MediaError, check_whole
 from shards.record import Clip, Seconds
 
 if TYPE_CHECKING:
-    from av import VideoFrame, VideoStream
+    from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
 
 Backend = Literal["auto", "decord", "pyav"]
@@ -127,19 +127,24 @@ def probe(path: Path) -> VideoFacts:
     """The facts of a video, from decoding all of it.
 
     Raises MediaError where the container's sizes lead past the end of the file, a packet or frame is marked
-    corrupt, the decoder reports an error, packets that the sample table promises are missing, the frame size
-    changes, or nothing decodes. Damage that the codec cannot notice (VP9 has no checksums) stays unnoticed.
+    corrupt, a packet holds nothing but zeros, the decoder reports an error, packets that the sample table promises
+    are missing, the frame size changes, or nothing decodes. Damage that the codec cannot notice (VP9 has no
+    checksums) stays unnoticed.
     """
     name = str(path)
     with _opened(path, name) as (opened, stream):
         pts: list[int | None] = []
-        size, last_duration, packets = (0, 0), 0, 0
+        size, coded, last_duration, packets = (0, 0), (0, 0), 0, 0
         for packet in opened.demux(stream):
             if packet.is_corrupt:
                 raise MediaError(f"{name} is truncated or corrupt: packet {packets} is not whole; fetch it again")
+            if _is_hole(packet) and stream.codec_context.name != "rawvideo":
+                raise MediaError(f"{name} has a hole: packet {packets} is nothing but zeros; fetch it again")
             packets += packet.size > 0
             for frame in packet.decode():
-                size = _steady_size(frame, size, len(pts), name)
+                if not pts:
+                    coded, size = (frame.width, frame.height), _shown_size(frame)
+                _check_frame(frame, coded, len(pts), name)
                 pts.append(frame.pts)
                 last_duration = frame.duration or 0
         if not pts:
@@ -151,15 +156,22 @@ def probe(path: Path) -> VideoFacts:
         return VideoFacts(*size, len(pts), fps, duration, frame_times)
 
 
-def _steady_size(frame: "VideoFrame", before: tuple[int, int], index: int, name: str) -> tuple[int, int]:
+def _is_hole(packet: "Packet") -> bool:
+    """Whether a download that was broken off left zeros there: the decoders of AV1 and MPEG-2 pass over them."""
+    return packet.size >= 8 and not any(memoryview(packet)[:8]) and not bytes(packet).strip(b"\0")
+
+
+def _shown_size(frame: "VideoFrame") -> tuple[int, int]:
+    return (frame.height, frame.width) if _orientation(frame)[0] else (frame.width, frame.height)
+
+
+def _check_frame(frame: "VideoFrame", coded: tuple[int, int], index: int, name: str) -> None:
+    """MediaError unless the frame is sound and, before it is turned, of the same size as the first one."""
     if frame.is_corrupt:
         raise MediaError(f"{name} is corrupt: frame {index} does not decode cleanly; fetch it again")
-    width, height = frame.width, frame.height
-    if index == 0:
-        return (height, width) if _orientation(frame)[0] else (width, height)
-    if (width, height) not in (before, before[::-1]):
-        raise MediaError(f"{name} changes its size at frame {index}, from {before} to {(width, height)}")
-    return before
+    if (frame.width, frame.height) != coded:
+        words = f"from {coded[0]}x{coded[1]} to {frame.width}x{frame.height}"
+        raise MediaError(f"{name} changes its size at frame {index}, {words}: re-encode it at one size")
 
 
 def _check_all_read(stream: "VideoStream", demuxer: str, packets: int, name: str) -> None:
@@ -256,6 +268,25 @@ def read(clip: Clip, media: bytes | memoryview | Path, frames: Sequence[int], ba
     return [found[index] for index in frames]
 
 
+def frames_in_order(clip: Clip, path: Path, frames: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames of the given indices, which ascend, as HWC RGB, from one decode of a clip of any length.
+
+    Raises MediaError as ``read`` does, when a frame's turn comes.
+    """
+    if not frames:
+        return
+    needed, last, orientation = set(frames), frames[-1], UPRIGHT
+    with _opened(path, clip.source) as (opened, stream):
+        for index, frame in enumerate(opened.decode(stream)):
+            if index == 0:
+                orientation = _orientation(frame)
+            if index in needed:
+                yield oriented(frame.to_ndarray(format="rgb24"), orientation)
+            if index == last:
+                return
+    raise MediaError(f"{clip.source} ends before frame {last}, the record says {clip.num_frames} frames")
+
+
 def _read_pyav(clip: Clip, media: bytes | memoryview | Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:
     found: dict[int, np.ndarray] = {}
     needed, last = set(wanted), wanted[-1]
@@ -275,25 +306,36 @@ def _decord_is_exact(media: bytes | memoryview | Path, clip: Clip) -> bool:
     """Whether decord's seeking must be right, judged from the packets (read, but not decoded).
 
     Every packet is one shown frame, every key frame can be started from whatever came before (an IDR picture in
-    H.264, any key frame in VP8 and VP9: an open group of pictures is where decord goes wrong), pixels are 8-bit and
-    progressive, and the picture needs no turning.
+    H.264, any key frame in VP9: an open group of pictures is where decord goes wrong), the frames follow each other
+    at a steady pace (where a packet was lost, two versions of FFmpeg make up different pictures), pixels are 8-bit
+    and progressive, the sides are even (the colours of odd ones differ), and the picture needs no turning.
     """
+    if clip.width % 2 or clip.height % 2:
+        return False
     with _opened(media, clip.source) as (opened, stream):
         codec = stream.codec_context
-        if codec.name not in ("h264", "vp8", "libvpx", "vp9", "libvpx-vp9") or codec.pix_fmt not in PLAIN_PIXELS:
+        if codec.name not in ("h264", "vp9", "libvpx-vp9") or codec.pix_fmt not in PLAIN_PIXELS:
             return False
-        packets, first = 0, None
+        packets, first, pts = 0, None, list[int]()
         for packet in opened.demux(stream):
             if first is None:
                 first = next(iter(packet.decode()), None)
             if not packet.size:
                 continue
             packets += 1
+            if packet.pts is not None:
+                pts.append(packet.pts)
             fresh = not packet.is_keyframe or codec.name != "h264" or _is_idr(bytes(packet), codec.extradata)
             if packet.is_discard or not fresh or packets > clip.num_frames:
                 return False
         plain = first is not None and not first.interlaced_frame and _orientation(first) == UPRIGHT
-        return packets == clip.num_frames and plain
+        return packets == clip.num_frames == len(pts) and plain and _steady(pts)
+
+
+def _steady(pts: Sequence[int]) -> bool:
+    """Whether no gap between two frames is one and a half times as long as most are: nothing is missing there."""
+    gaps = np.diff(np.sort(np.asarray(pts)))
+    return not gaps.size or bool(gaps.max() < 1.5 * np.median(gaps))
 
 
 def _is_idr(packet: bytes, extradata: bytes | None) -> bool:

@@ -125,6 +125,48 @@ def test_a_still_cut_anywhere_is_refused(tmp_path: Path, kind, options) -> None:
             probe_still(written(tmp_path / "cut.jpg", content[:length]))
 
 
+JPEGS = {
+    "plain": {},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_blocks": 8},
+    "comment": {"comment": b"\xff\x01\xff\xd9" * 9},
+    "profile": {"icc_profile": b"\xff\xd9\xff\x01" * 500},
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_garbage_in_the_middle_of_a_jpeg_is_refused(tmp_path: Path, kind) -> None:
+    """Pillow takes it and shows grey blocks; a marker that cannot stand there gives it away."""
+    content = noisy("JPEG", **JPEGS[kind])
+    assert probe_still(written(tmp_path / "a.jpg", content)).width == 128
+    assert probe_still(written(tmp_path / "junk-behind.jpg", content + b"\xff\x01junk" * 9)).width == 128
+    middle = (content.rindex(b"\xff\xda") + len(content)) // 2
+    garbage = np.random.default_rng(3).bytes(2000)
+    for at in (middle, middle + 500):
+        spoiled = written(tmp_path / "a.jpg", content[:at] + garbage + content[at + len(garbage) :])
+        with pytest.raises(MediaError, match=r"a\.jpg"):
+            probe_still(spoiled)
+
+
+@pytest.mark.parametrize("marker", [0x01, 0xD3, 0xE1])
+def test_a_marker_that_cannot_stand_in_a_scan_is_named(tmp_path: Path, marker) -> None:
+    content = bytearray(noisy("JPEG"))
+    middle = next(at for at in range(len(content) // 2, len(content)) if 0xFF not in content[at - 1 : at + 3])
+    content[middle : middle + 2] = 0xFF, marker
+    with pytest.raises(MediaError, match=rf"a\.jpg is corrupt: byte {middle} begins no marker that may stand there"):
+        probe_still(written(tmp_path / "a.jpg", bytes(content)))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_still_whose_end_is_zeros_is_refused(tmp_path: Path, kind) -> None:
+    """As a downloader leaves it that sets the size first."""
+    content = noisy(kind)
+    for length in (len(content) // 3, len(content) - 40):
+        holed = written(tmp_path / "a.jpg", content[:length] + bytes(len(content) - length))
+        with pytest.raises(MediaError, match=r"a\.jpg"):
+            probe_still(holed)
+
+
 def test_a_bomb_is_refused_without_a_warning(tmp_path: Path) -> None:
     content = bytearray(encoded(halves(), "PNG"))
     content[16:24] = (10**6).to_bytes(4, "big") * 2

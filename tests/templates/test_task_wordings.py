@@ -230,8 +230,16 @@ def test_box_steps_round_half_to_even_and_are_clamped():
 
 def test_the_frames_of_a_span_are_half_open_and_rounded_half_to_even():
     tube = Tube("0", {frame: (frame, 0, frame + 1, 1) for frame in range(10)})
-    assert [box[0] for box in visible_boxes(tube, (0.5, 2.5), 1.0)] == [0, 1]
-    assert [box[0] for box in visible_boxes(tube, (1.5, 3.5), 1.0)] == [2, 3]
+    clip = replace(make.VIDEO, num_frames=10, fps=1.0, duration=10.0)
+    assert [box[0] for box in visible_boxes(tube, (0.5, 2.5), clip)] == [0, 1]
+    assert [box[0] for box in visible_boxes(tube, (1.5, 3.5), clip)] == [2, 3]
+
+
+def test_the_frames_of_a_span_are_those_that_begin_in_it_where_the_rate_varies():
+    tube = Tube("0", {frame: (frame, 0, frame + 1, 1) for frame in range(4)})
+    clip = replace(make.VIDEO, num_frames=4, fps=0.8, duration=5.0, frame_times=(0.0, 3.0, 3.5, 4.0))
+    assert [box[0] for box in visible_boxes(tube, (0.0, 3.0), clip)] == [0]
+    assert [box[0] for box in visible_boxes(tube, (3.0, 4.0), clip)] == [1, 2]
 
 
 @pytest.mark.parametrize(
