@@ -83,9 +83,9 @@ def run_chunk(chunk: Chunk, folder: Path, name: str) -> ChunkResult:
     media_seen |= {str(path): _identity(path) for path in (converter.root / file.path for file in inputs)}
     stamp = hashlib.sha256(records + json.dumps(media_seen).encode("ascii")).hexdigest()[:32]
     result = ChunkResult(folder / f"{name}.records", written, skipped, inputs, items, dict(adjusted), stamp)
-    write_atomically(result.records_file, bytes(records))
+    write_atomically(result.records_file, bytes(records), durable=False)  # the index knows its checksum
     if not any(skip.reason in MENDABLE for skip in skipped):
-        write_atomically(index, _index_json(result, media_seen))
+        write_atomically(index, _index_json(result, media_seen), durable=False)
     return result
 
 

@@ -146,14 +146,18 @@ def _padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` so that a reader sees the old bytes or the new ones, nothing in between."""
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace ``path`` by ``data`` so that a reader sees the old bytes or the new ones, nothing in between.
+
+    Not ``durable`` is right for what is checked before it is used: after a power failure it may be empty.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
