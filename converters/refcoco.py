@@ -11,8 +11,8 @@ The root is REFER's ``data`` folder::
 Known faults: ``file_name`` of a ref ends in ``_<annotation id>.jpg`` and is no file, so the image is found by
 ``image_id`` in instances.json; ``raw`` is as typed, ``sent`` is the cleaned expression that every benchmark uses, and
 the one taken here; several polygons are one object; a crowd is an uncompressed RLE; the google split of RefCOCOg
-shares images between train and val. COCO has no turned images (EXIF): where a copy has one, the masks are taken to be of
-the picture as it is shown, whose size instances.json must state. A mask that covers no pixel is a ``bad_mask``.
+shares images between train and val. Where EXIF turns an image, the masks are taken to be of the picture as it is
+shown, whose size instances.json must state. A mask that covers no pixel is a ``bad_mask``.
 """
 
 from collections.abc import Iterator, Mapping

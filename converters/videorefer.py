@@ -151,7 +151,7 @@ class VideoRefer(Converter):
             key = self.key(*subset, id)
             if not isinstance(element.get("video"), str):
                 yield Skipped(key, "malformed", "the item names no video")
-            elif self.chosen["frames"] != "multi" or len(_annotated_frames(element)) > 1:
+            elif self.chosen["frames"] != "multi" or len(_annotated_frames(element)) != 1:  # none at all is a fault
                 raw = {"part": part.file, "subset": list(subset), "frames": self.chosen["frames"], "element": element}
                 yield RawClip(element["video"], (Item(key, raw),), {"videos": part.videos})
 

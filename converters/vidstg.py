@@ -193,6 +193,8 @@ class VidSTG(Converter):
         if path is None:
             folder = VIDOR_FOLDER[self.split]
             raise SkipItem("missing_annotation", f"vidor/annotation/{folder}/<group>/{raw.id}.json is not there")
+        folder = f"vidor/annotation/{VIDOR_FOLDER[self.split]}"
+        inside(self.root, path.removeprefix(f"{folder}/"), folder)
         try:
             vidor = self.files.json(path)
         except DatasetError as error:  # one clip's file, so its items are skipped and the others go on
@@ -256,6 +258,17 @@ def _by_target(frames: list[Any]) -> dict[int, dict[int, Any]]:
 
 def _box(bbox: Any, table: ClipTable) -> Box | None:
     """The part of the box inside the frame; None where nothing of it is."""
+    sides: tuple[Any, ...] = tuple(map(bbox.get, SIDES)) if isinstance(bbox, dict) else (None,) * 4
+    x1, y1, x2, y2 = sides
+    if type(x1) is type(y1) is type(x2) is type(y2) is int and (  # nearly all are plain, and there are millions
+        0 <= x1 < x2 <= table.clip.width and 0 <= y1 < y2 <= table.clip.height
+    ):
+        return float(x1), float(y1), float(x2), float(y2)
+    return _odd_box(bbox, table)
+
+
+def _odd_box(bbox: Any, table: ClipTable) -> Box | None:
+    """The same of a box that reaches beyond the frame, has fractions, or is none."""
     sides = [bbox.get(name) for name in SIDES] if isinstance(bbox, dict) else []
     numbers = [float(side) for side in sides if is_number(side) and math.isfinite(side)]
     if len(numbers) != 4:

@@ -154,10 +154,11 @@ def without_unused(record: Record) -> Record:
 
 
 def _media_identities(media: Media | None) -> dict[str, list[int] | None]:
-    """Path → what ``_identity`` gave when the file was probed."""
+    """Path → what ``_identity`` gave when the file was probed; of frames also their folder, which may get another."""
     if isinstance(media, FrameZip):
         frames = zip(media.paths, media.sizes, media.mtimes_ns, strict=True)
-        return {str(path): [size, time] for path, size, time in frames}
+        folders = {str(folder): _identity(folder) for folder in {path.parent for path in media.paths}}
+        return folders | {str(path): [size, time] for path, size, time in frames}
     if isinstance(media, MediaFile) and media.mtime_ns is not None:
         return {str(media.path): [media.size, media.mtime_ns]}
     return {}

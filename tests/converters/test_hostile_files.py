@@ -25,7 +25,7 @@ from shards.verify import verify
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    write_world(root, clips=3, seed=6, datasets=["refer", "mevis", "charades_sta", "videorefer"])
+    write_world(root, clips=3, seed=6, datasets=["refer", "mevis", "charades_sta", "videorefer", "vidstg"])
     return root
 
 
@@ -66,6 +66,7 @@ def move_out(path: Path, root: Path) -> None:
         ("mevis", "mevis", "train/JPEGImages/*"),
         ("mevis", "mevis", "train/JPEGImages/*/*.jpg"),
         ("videorefer", "videorefer", "VideoRefer-700K/videos/*"),
+        ("vidstg", "vidstg", "vidor/annotation/training/*/*.json"),
     ],
 )
 def test_media_that_is_a_link_out_of_the_root_is_unsafe_and_only_that(release, name, converter, pattern):

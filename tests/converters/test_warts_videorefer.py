@@ -341,6 +341,12 @@ def test_the_option_frames_chooses_what_is_shown(release):
     assert (set(multi.samples), multi.skips) == ({"videorefer/train/qa/1", "videorefer/train/qa/2"}, {})
 
 
+@pytest.mark.parametrize("broken", [None, "x", [], {}, [None]])
+def test_an_item_whose_frames_are_unknown_is_not_lost_among_those_with_one_frame(release, broken):
+    found = release(item(0, on(3)), item(1, on(2, 9)), item(2) | {"annotation": broken}, options="frames = 'multi'")
+    assert (set(found.samples), found.reasons) == ({"videorefer/train/qa/1"}, {"qa/2": "malformed"})
+
+
 # ------------------------------------------------------------------------------------------------------- benches
 
 
