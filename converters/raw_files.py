@@ -23,6 +23,10 @@ class DatasetError(ValueError):
     """A file that the whole dataset needs is missing or unreadable; the message names it and the remedy."""
 
 
+class FileNotRead(DatasetError):
+    """The file is not there, or cannot be opened: nothing is known about its content."""
+
+
 class RawFiles:
     """The annotation files below ``root``; ``inputs`` lists those that were read, with size and hash."""
 
@@ -75,9 +79,9 @@ class RawFiles:
                 yield reading.read
                 before, after = reading.before, os.stat(self.root / path)
         except FileNotFoundError:
-            raise DatasetError(f"{self.root / path} does not exist: download it, or correct the root") from None
+            raise FileNotRead(f"{self.root / path} does not exist: download it, or correct the root") from None
         except OSError as error:
-            raise DatasetError(f"{self.root / path} cannot be read: {error.strerror}") from None
+            raise FileNotRead(f"{self.root / path} cannot be read: {error.strerror}") from None
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or reading.size != after.st_size:
             raise DatasetError(f"{self.root / path} changed while it was read: let its download end, then build again")
         self._inputs[path] = InputFile(path, reading.size, reading.hash.hexdigest())

@@ -64,8 +64,8 @@ class RefCOCO(Converter):
     def scan(self) -> Iterator[RawClip | Skipped]:
         refs_file = self._refs_file()
         refs = self.files.pickle(refs_file)
-        if not isinstance(refs, list):
-            raise self.files.unreadable(refs_file, "is not REFER's list of refs")
+        if not isinstance(refs, list) or not refs:
+            raise self.files.unreadable(refs_file, "is not REFER's list of refs, or has none")
         found = {str(ref.get("split")) for ref in refs if isinstance(ref, dict)}
         if self.split not in found:
             splits = ", ".join(sorted(found)) or "none"

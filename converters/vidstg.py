@@ -38,7 +38,7 @@ from converters.base import (
     some_words,
 )
 from converters.clip_table import ClipTable
-from converters.raw_files import DatasetError, inside
+from converters.raw_files import DatasetError, FileNotRead, inside
 from converters.release import Needed
 from converters.spans import seconds_at
 from shards.clip_time import span_frames
@@ -198,7 +198,8 @@ class VidSTG(Converter):
         try:
             vidor = self.files.json(path)
         except DatasetError as error:  # one clip's file, so its items are skipped and the others go on
-            raise SkipItem("malformed", str(error).replace(f"{self.root}/", "")) from None
+            reason = "missing_annotation" if isinstance(error, FileNotRead) else "malformed"
+            raise SkipItem(reason, str(error).replace(f"{self.root}/", "")) from None
         frames = vidor.get("trajectories") if isinstance(vidor, dict) else None
         if not isinstance(frames, list):
             raise SkipItem("malformed", f"{path} has no list 'trajectories'")

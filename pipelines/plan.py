@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from converters.base import Item, RawClip
+from converters.raw_files import DatasetError
 from pipelines.recipe import Entry, Recipe
 from shards.manifest import InputFile
 from shards.skips import Skipped
@@ -114,6 +115,12 @@ class _Scan:
                     tell(self.entry, len(self.keys))
         tell(self.entry, len(self.keys))
         self.inputs = converter.files.inputs
+        if not self.keys:
+            files = ", ".join(file.path for file in self.inputs) or "its files"
+            raise DatasetError(
+                f"entry {self.entry.name}: {files} in {self.entry.root} hold no item (with these options): "
+                "download them again, or take the entry out of the recipe"
+            )
 
     def _add(self, key: str, says: bytes | None) -> None:
         self.keys.append(key)

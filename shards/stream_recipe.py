@@ -91,8 +91,12 @@ def _source(table: Table) -> Source:
         repeat=table.whole("repeat", None),
         weight=table.number("weight", None),
         take=table.whole("take", None),
-        exclude=frozenset(key for name in table.names("exclude") or () for key in _listed_keys(table, name)),
+        exclude=frozenset(key for name in _several(table.names("exclude")) for key in _listed_keys(table, name)),
     )
+
+
+def _several(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names or ()
 
 
 def _listed_keys(table: Table, name: str) -> Iterator[str]:

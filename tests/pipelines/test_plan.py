@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from converters.base import Converter, Item, RawClip
+from converters.raw_files import DatasetError
 from pipelines import plan as planning
 from pipelines.plan import chunks_of, make_plan, raw_clips
 from pipelines.recipe import Entry, Recipe
@@ -121,3 +122,8 @@ def test_a_clip_without_items_adds_to_what_the_items_of_its_id_share(plan_of, fi
 def test_a_clip_whose_items_were_not_taken_is_no_work(plan_of):
     plan, recipe = plan_of(take=0, a=[clip("x", "1"), clip("x", m="masks")])
     assert planned(plan, recipe) == []
+
+
+def test_an_entry_without_any_item_is_an_error_of_the_data(plan_of):
+    with pytest.raises(DatasetError, match=r"entry a: its files in .* hold no item .*: download them again"):
+        plan_of(a=[])

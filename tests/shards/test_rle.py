@@ -1,5 +1,6 @@
 """Laws of the RLE codec: it agrees with pycocotools, hostile input never gets through."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def answer(call) -> int | str:
     st.lists(st.text("0123456789:;<=>?@PQRSTo~", max_size=6), max_size=4),
 )
 def test_masks_looked_at_together_are_what_each_is_alone(bitmaps, others):
-    rle._areas.clear()
+    rle.forget()
     masks = [rle.encode(bitmap) for bitmap in bitmaps] + others
     alone = [answer(lambda m=mask: int(rle.check(m, 5, 7)[1::2].sum())) for mask in masks]
     rle.look_at([*masks, None, 7], 5, 7)
@@ -153,7 +154,30 @@ def test_a_mask_that_is_known_at_one_size_is_wrong_at_another():
 
 
 def test_the_masks_that_are_remembered_are_bounded(monkeypatch):
+    rle.forget()
     monkeypatch.setattr(rle, "REMEMBERED", 10)
     for width in range(1, 40):
         assert rle.checked_area(rle.empty(3, width), 3, width) == 0
-        assert len(rle._areas) <= 10
+        assert sum(len(counts) for counts, _, _ in rle._areas) <= 10
+    rle.look_at([rle.empty(2, 4), rle.encode(np.eye(2, 4))] * 9, 2, 4)
+    assert sum(len(counts) for counts, _, _ in rle._areas) <= 10
+
+
+@pytest.mark.parametrize("counts", ["0" * 200, [0] * 200])
+def test_more_runs_than_a_mask_can_have_are_refused_before_they_are_read(counts, monkeypatch):
+    monkeypatch.setattr(rle, "run_lengths", None)
+    with pytest.raises(rle.MaskError, match="more than any mask of 6x4"):
+        rle.from_coco({"size": [4, 6], "counts": counts}, 4, 6)
+    rle.look_at([counts, counts], 4, 6)
+
+
+def test_many_masks_take_the_memory_of_a_batch():
+    rle.forget()
+    masks = [rle.encode(np.random.default_rng(seed).random((60, 80)) > 0.5) for seed in range(400)]
+    tracemalloc.start()
+    try:
+        rle.look_at(masks, 60, 80)
+        assert tracemalloc.get_traced_memory()[1] < 200 * rle.BATCH < 100 * sum(map(len, masks))
+    finally:
+        tracemalloc.stop()
+    assert all((mask, 60, 80) in rle._areas for mask in masks)

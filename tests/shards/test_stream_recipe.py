@@ -112,6 +112,12 @@ def test_samples_to_leave_out_are_read_from_files_beside_the_recipe(tmp_path):
     assert [source.exclude for source in found] == [frozenset(), {"a/1", "a/é", "b/1"}]
 
 
+def test_one_file_of_samples_to_leave_out_needs_no_list(tmp_path):
+    (tmp_path / "leaks.jsonl").write_text('{"sample_key": "a/1"}\n')
+    found = load_stream_recipe(written(tmp_path, RECIPE + 'exclude = "leaks.jsonl"\n')).mixture.sources
+    assert found[1].exclude == {"a/1"}
+
+
 @pytest.mark.parametrize("line", ["a/1", '["a/1"]', '{"key": "a/1"}', '{"sample_key": 1}', "{"])
 def test_a_list_of_other_things_is_refused_with_its_line(tmp_path, line):
     (tmp_path / "leaks.jsonl").write_text('{"sample_key": "a/1"}\n' + line)
@@ -123,3 +129,9 @@ def test_a_list_of_other_things_is_refused_with_its_line(tmp_path, line):
 def test_a_list_that_is_not_there_is_refused_with_a_remedy(tmp_path):
     with pytest.raises(RecipeError, match=r"leaks\.jsonl cannot be read .*multigrain leaks --out"):
         load_stream_recipe(written(tmp_path, LISTED))
+
+
+def test_one_list_may_be_named_without_brackets(tmp_path):
+    (tmp_path / "leaks.jsonl").write_text('{"sample_key": "a/1"}\n')
+    found = load_stream_recipe(written(tmp_path, RECIPE + 'exclude = "leaks.jsonl"\n')).mixture.sources
+    assert found[1].exclude == {"a/1"}
