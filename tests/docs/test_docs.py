@@ -1,5 +1,7 @@
 """What the documents say is run as it stands there."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from converters.world import write_world
 from pipelines.cli import main
 from pipelines.demo import RECIPE
 from pipelines.recipe import load_recipe
+from shards.manifest import read_manifest
 from shards.reader import Corpus
 from shards.rle import decode
 from shards.skips import REASONS
@@ -56,34 +59,34 @@ def test_the_script_of_the_format_page_draws_a_first_frame(corpus, tmp_path, ent
         assert changed == bool(mask[y, x]) or tuple(frame[y, x])[1:] == (0, 0)
 
 
-def test_the_converter_of_the_page_works_as_written(tmp_path, monkeypatch, capsys):
-    converter, recipe = blocks("add-a-dataset.md")
+def test_the_walk_of_the_page_is_walked_as_written(tmp_path):
+    start, converter, world, laws, recipe, walk = blocks("add-a-dataset.md")
     assert len(converter.splitlines()) < 60
-    (tmp_path / "my_kitchen.py").write_text(converter)
-    (tmp_path / "kitchen.toml").write_text(f"[corpus]\nmax_skip_share = 0.5\nmax_missing_share = 0.5\n{recipe}")
-    videos = tmp_path / "kitchen" / "videos"
-    videos.mkdir(parents=True)
-    make_video(videos / "a.mp4")
-    (tmp_path / "kitchen" / "events.json").write_text(
-        '[{"id": 7, "clip": "a.mp4", "text": "someone opens the oven", "from": 0.5, "to": 1.0},'
-        ' {"id": 8, "clip": "a.mp4", "text": "too late", "from": 50, "to": 60},'
-        ' {"id": 9, "clip": "b.mp4", "text": "no video", "from": 0.5, "to": 1.0}]'
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    out = str(tmp_path / "corpus")
-    assert main(["build", str(tmp_path / "kitchen.toml"), "--out", out, "--workers", "0"]) == 0
-    assert main(["verify", out]) == 0
-    assert main(["show", out, "kitchen/train/7"]) == 0
-    assert "someone opens the oven" in capsys.readouterr().out
-    skipped = (tmp_path / "corpus" / "skipped.jsonl").read_text()
-    assert "bad_span" in skipped
-    assert "missing_media" in skipped
+    env = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(HERE), "MULTIGRAIN_EXAMPLES": "2"}
+    env["PYTEST_ADDOPTS"] = f"--basetemp={tmp_path / 'tmp'}"
+    shell = 'set -e; python() { "$PYTHON" "$@"; }; multigrain() { python -m pipelines.cli "$@"; }\n'
 
+    def run(commands: str, folder: Path) -> str:
+        done = subprocess.run(
+            ["bash", "-c", shell + commands], cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-def make_video(path: Path) -> None:
-    write_world(path.parent / "world", clips=1, datasets=["charades_sta"])
-    video = next((path.parent / "world" / "charades_sta" / "Charades_v1_480").glob("*.mp4"))
-    video.rename(path)
+    assert "22 passed" in run(start, tmp_path)
+    folder = tmp_path / "kitchen"
+    for name, text in (("kitchen.py", converter), ("kitchen_world.py", world), ("kitchen.toml", recipe)):
+        (folder / name).write_text(text)
+    assert run(laws, folder).count("22 passed") == 2
+    golden = json.loads((folder / "golden" / "kitchen-train.json").read_text())
+    assert golden["skipped"][2].startswith("kitchen/train/903: missing_media: ")
+    said = run(walk.replace("PYTHONPATH=.", f"PYTHONPATH=.:{HERE}"), folder)
+    assert "1 of 1 entries are ready to be built" in said
+    assert (folder / "0.png").exists()
+    assert (folder / "gallery" / "index.html").exists()
+    entry = read_manifest(folder / "corpus")["entries"][0]
+    assert entry["skipped"] == {"bad_span": 1, "malformed": 1, "missing_media": 1}
+    assert entry["citation"] == "A. Cook, Kitchen Events, 2026"
 
 
 def test_the_stream_of_the_readme_runs(tmp_path, monkeypatch):
