@@ -16,6 +16,7 @@ LABELS = {
     "write": "writing shards",
     "verify": "verifying shards",
     "draw": "drawing samples",
+    "leaks": "comparing clips",
 }
 
 

@@ -74,8 +74,10 @@ def _entry_json(outcome: EntryOutcome) -> dict[str, Any]:
         "records": outcome.records,
         "samples": outcome.samples,
         "skipped": outcome.reasons,
+        "adjusted": outcome.adjusted,
         "license": converter.license,
         "citation": converter.citation,
+        "pictures": converter.pictures,
         "inputs": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in outcome.inputs],
     }
 

@@ -38,8 +38,11 @@ RECORDS_SCHEMA: Final = pa.schema(
         pa.field("num_frames", pa.int32(), nullable=False),
         pa.field("fps", pa.float64()),
         pa.field("duration", pa.float64()),
+        pa.field("source", pa.string()),
     ]
 )
+LATER_COLUMNS: Final = frozenset({"source"})
+"""Columns that an index of the first days lacks; they are read as null there."""
 
 SAMPLES_SCHEMA: Final = pa.schema(
     [
@@ -86,6 +89,7 @@ def record_row(record: Record, shard: str, placed: Placed) -> Row:
         "num_frames": clip.num_frames,
         "fps": clip.fps,
         "duration": clip.duration,
+        "source": clip.source,
     }
 
 
@@ -131,12 +135,23 @@ def write_table(path: Path, table: pa.Table) -> None:
 def read_index(path: Path, schema: pa.Schema) -> pa.Table:
     """The index at ``path``; later versions may have more columns, never fewer.
 
-    Raises ValueError naming the file for a missing column or bytes that are no Parquet.
+    ``LATER_COLUMNS`` that an older index lacks are null. Raises ValueError naming the file for another missing column
+    or bytes that are no Parquet.
     """
     try:
-        if missing := set(schema.names) - set(pq.read_schema(path).names):
+        present = present_columns(path, schema)
+        if missing := set(schema.names) - set(present) - LATER_COLUMNS:
             raise ValueError(f"it lacks the columns {', '.join(sorted(missing))}")
-        return pq.read_table(path, columns=schema.names).cast(schema)
+        table = pq.read_table(path, columns=present)
+        for name in set(schema.names) - set(present):
+            table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
+        return table.select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         words = str(error).partition("\n")[0]  # pyarrow adds whole schemas
         raise ValueError(f"{path} is not an index of this format: {words}") from None
+
+
+def present_columns(path: Path, schema: pa.Schema) -> list[str]:
+    """The columns of ``schema`` that the index at ``path`` has."""
+    there = set(pq.read_schema(path).names)
+    return [name for name in schema.names if name in there]
