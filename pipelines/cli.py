@@ -17,6 +17,7 @@ from converters.raw_files import DatasetError
 from converters.table import UnknownConverter
 from pipelines.build import BuildFailed, Built
 from pipelines.needs import MissingLibrary
+from pipelines.new import TASKS
 from shards.frame_zip import MediaChanged
 from shards.manifest import CorpusError
 from shards.media import MediaError
@@ -33,6 +34,7 @@ EPILOG = """\
 a first walk:
   multigrain demo                                  the whole job on a small generated world
   multigrain list                                  which datasets and tasks there are
+  multigrain check recipes/corpus/five.toml        what of the raw releases is here, and what is missing
   multigrain build recipes/corpus/five.toml --out corpora/five
   multigrain verify corpora/five
   multigrain show corpora/five mevis/train/<video>/0 --png sample.png
@@ -113,13 +115,43 @@ def _parser() -> argparse.ArgumentParser:
         help="change the recipe, e.g. wordings=2 or dataset.mevis-train.take=100",
     )  # fmt: skip
 
+    check = command(
+        "check",
+        "_check",
+        "what of each raw release is present, missing, misnamed or corrupt, before any conversion",
+        "Says where its owners publish what is missing, and the command that puts right what is misnamed.",
+    )
+    check.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    check.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="as for build")
+    check.add_argument(
+        "--items", action=argparse.BooleanOptionalAction,
+        help="look for the media of every item (default: where the annotation files are small)",
+    )  # fmt: skip
+    check.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
     verify = command("verify", "_verify", "read a whole corpus again and check everything that is said about it")
     verify.add_argument("corpus", type=Path)
     verify.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
-    stats = command("stats", "_stats", "counts per entry and task, lengths, reasons for skipped items")
+    stats = command(
+        "stats",
+        "_stats",
+        "what a corpus holds, and what became of every raw item",
+        "Raw items, kept, share; skip reasons and adjustments; tasks, lengths, licences, leaks. No shard is read.",
+    )
     stats.add_argument("corpus", type=Path)
     stats.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    leaks = command(
+        "leaks",
+        "_leaks",
+        "the same picture or video in a train split and in another one",
+        "Within a corpus and across corpora, by the id that its owner gave it and by content.",
+    )
+    leaks.add_argument("corpora", type=Path, nargs="+", metavar="CORPUS")
+    leaks.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    leaks.add_argument("--out", type=Path, metavar="FILE", help="list the train samples to leave out, as JSON lines")
+    leaks.add_argument("--fail", action="store_true", help="exit with 1 if there is any leak")
 
     show = command("show", "_show", "one sample in the terminal, or drawn on its frames")
     show.add_argument("corpus", type=Path)
@@ -147,6 +179,17 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = command("list", "_list", "the converters, tasks and recipes there are")
     listing.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    new = command(
+        "new",
+        "_new",
+        "the scaffold of a converter: it builds and passes its tests at once, then is edited into yours",
+        "In a folder of its own, which needs no change of multigrain.",
+    )
+    new.add_argument("name", metavar="NAME", help="of the data set, e.g. kitchen or my_kitchen")
+    new.add_argument("--task", choices=TASKS, default="temporal_grounding", help="what its samples are for")
+    new.add_argument("--out", type=Path, metavar="DIR", help="a new folder (default: NAME)")
+    new.add_argument("--bundled", action="store_true", help="beside the bundled ones, in a checkout of multigrain")
 
     demo = command("demo", "_demo", "the main job on a generated world: five raw releases, shards, pictures")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="a new folder (default: demo)")
@@ -197,6 +240,12 @@ def _warn_of_the_unexpected(built: Built) -> None:
         _say(f"{len(found)} items were skipped for reasons that no converter foresaw, the first is {found[0]!r}", 0)
 
 
+def _check(args: argparse.Namespace) -> int:
+    from pipelines.check_report import run_check
+
+    return run_check(args.recipe, args.changes, args.items, args.json)
+
+
 def _verify(args: argparse.Namespace) -> int:
     from pipelines.verifying import run_verify
 
@@ -207,6 +256,12 @@ def _stats(args: argparse.Namespace) -> int:
     from pipelines.stats import run_stats
 
     return run_stats(_corpus(args.corpus), args.json)
+
+
+def _leaks(args: argparse.Namespace) -> int:
+    from pipelines.leak_report import run_leaks
+
+    return run_leaks([_corpus(path) for path in args.corpora], args.json, args.out, args.fail)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -233,6 +288,12 @@ def _list(args: argparse.Namespace) -> int:
     from pipelines.listing import run_list
 
     return run_list(args.json)
+
+
+def _new(args: argparse.Namespace) -> int:
+    from pipelines.new import run_new
+
+    return run_new(args.name, args.task, args.out, args.bundled)
 
 
 def _demo(args: argparse.Namespace) -> int:

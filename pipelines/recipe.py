@@ -65,12 +65,15 @@ CORPUS_KEYS: Final = (
 DATASET_KEYS: Final = ("name", "converter", "root", "split", "options", "take")
 
 
-def load_recipe(path: Path, changes: Iterable[str] = ()) -> Recipe:
-    """The recipe at ``path`` with the changes of ``--set key=value`` applied. Raises RecipeError."""
+def load_recipe(path: Path, changes: Iterable[str] = (), *, roots_exist: bool = True) -> Recipe:
+    """The recipe at ``path`` with the changes of ``--set key=value`` applied. Raises RecipeError.
+
+    A root that is no folder is an error too, unless ``roots_exist`` is False.
+    """
     raw = read_toml(path)
     for change in changes:
         _apply(raw, change)
-    return _recipe(path, raw)
+    return _recipe(path, raw, roots_exist)
 
 
 def _apply(raw: dict[str, Any], change: str) -> None:
@@ -106,12 +109,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _recipe(path: Path, raw: Mapping[str, Any]) -> Recipe:
+def _recipe(path: Path, raw: Mapping[str, Any], roots_exist: bool) -> Recipe:
     Table(path, "the recipe", raw).known(("corpus", "dataset"))
     corpus = Table.one(path, raw, "corpus")
     datasets = Table.several(path, raw, "dataset", "a recipe names at least one dataset")
     corpus.known(CORPUS_KEYS)
-    entries = tuple(_entry(dataset) for dataset in datasets)
+    entries = tuple(_entry(dataset, roots_exist) for dataset in datasets)
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:
@@ -130,7 +133,7 @@ def _recipe(path: Path, raw: Mapping[str, Any]) -> Recipe:
     )
 
 
-def _entry(table: Table) -> Entry:
+def _entry(table: Table, roots_exist: bool) -> Entry:
     table.known(DATASET_KEYS)
     table.required(("converter", "root", "split"))
     converter = table.text("converter", "")
@@ -143,7 +146,7 @@ def _entry(table: Table) -> Entry:
     name = table.text("name", default_name(found, split, options))
     if not ENTRY_NAME.fullmatch(name) or len(name) > MAX_ENTRY_CHARS:
         raise table.fail(f"`name` {name!r} is not 1 to {MAX_ENTRY_CHARS} of the characters A-Z a-z 0-9 _ -")
-    return Entry(name, converter, _root(table), split, options, table.whole("take", None, least=0))
+    return Entry(name, converter, _root(table, roots_exist), split, options, table.whole("take", None, least=0))
 
 
 def _options(table: Table, converter: type[Converter]) -> dict[str, Any]:
@@ -157,7 +160,7 @@ def _options(table: Table, converter: type[Converter]) -> dict[str, Any]:
         raise table.fail(str(error)) from None
 
 
-def _root(table: Table) -> Path:
+def _root(table: Table, must_exist: bool) -> Path:
     text = table.text("root", "")
     if "://" in text:
         raise table.fail(f"`root` {text} is a URL: this version reads releases from local disk; mount or copy it")
@@ -166,7 +169,7 @@ def _root(table: Table) -> Path:
         there = root.is_dir()
     except OSError:  # a name too long for the file system
         there = False
-    if not there:
+    if not there and must_exist:
         raise table.fail(f"`root` {root} is not a folder: correct it, or download the release there")
     return root
 
