@@ -6,6 +6,7 @@ import io
 import math
 import os
 import pickle
+import pickletools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -98,9 +99,11 @@ class RawFiles:
         """
         data = self.read(path)
         try:
+            _check_memo(data)
             return _Plain(len(data)).of(_DataUnpickler(io.BytesIO(data), encoding="bytes").load())
         except Exception as error:  # a broken pickle raises nearly anything
-            raise self.unreadable(path, f"is not a pickle of plain data ({error})") from None
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise self.unreadable(path, f"is not a pickle of plain data ({words})") from None
 
     def unreadable(self, path: str, why: str) -> DatasetError:
         return DatasetError(f"{self.root / path} {why}: download it again")
@@ -123,6 +126,13 @@ class _Reading:
 class _DataUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> NoReturn:
         raise pickle.UnpicklingError(f"it wants {module_name}.{global_name}, which data does not need")
+
+
+def _check_memo(data: bytes) -> None:
+    """ValueError for a pickle that numbers its values beyond its own size: the table for them would fill the memory."""
+    for opcode, number, _ in pickletools.genops(data):
+        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(number, int) and number > len(data):
+            raise ValueError(f"it numbers a value {number} in {len(data)} bytes")
 
 
 class _Plain:

@@ -153,7 +153,7 @@ class VideoRefer(Converter):
                 yield Skipped(key, "malformed", "the item names no video")
             elif self.chosen["frames"] != "multi" or len(_annotated_frames(element)) != 1:  # none at all is a fault
                 raw = {"part": part.file, "subset": list(subset), "frames": self.chosen["frames"], "element": element}
-                yield RawClip(element["video"], (Item(key, raw),), {"videos": part.videos})
+                yield RawClip(element["video"].rstrip("/"), (Item(key, raw),), {"videos": part.videos})
 
     def release(self) -> tuple[Needed, ...]:
         if self.split == "train":

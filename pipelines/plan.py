@@ -140,7 +140,7 @@ class _Scan:
             before = seen.setdefault(digest, says)
             if before is not says:
                 reason = "duplicate" if before == says else "key_conflict"
-                skipped.append(Skipped(key, reason, "the first item with this key was kept"))
+                skipped.append(Skipped(key, reason, "an item with this key came before"))
                 continue
             chosen[number] = 1
         clips = {id: kept for id, fragments in self.clips.items() if (kept := _needed(fragments, chosen))}

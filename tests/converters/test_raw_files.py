@@ -97,6 +97,22 @@ def test_a_pickle_that_would_fill_the_memory_is_refused(tmp_path):
         RawFiles(tmp_path).pickle("bomb.p")
 
 
+@pytest.mark.parametrize("data", [b"\x80\x02]r\xff\xff\xff\x7f.", b"]p2000000000\n."])
+def test_a_pickle_of_ten_bytes_takes_no_more_memory(tmp_path, data):
+    (tmp_path / "table.p").write_bytes(data)
+    with pytest.raises(DatasetError, match=r"it numbers a value 2\d+ in \d+ bytes"):
+        RawFiles(tmp_path).pickle("table.p")
+
+
+def test_whatever_is_wrong_with_a_pickle_is_said_in_one_line(tmp_path):
+    for data in (b"Pid\n.", b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\xff.", b""):
+        (tmp_path / "odd.p").write_bytes(data)
+        with pytest.raises(DatasetError) as error:
+            RawFiles(tmp_path).pickle("odd.p")
+        assert "\n" not in str(error.value)
+        assert "()" not in str(error.value)
+
+
 # ------------------------------------------------------------------------------------------------- paths
 
 
