@@ -6,7 +6,7 @@ meet another object's mask, whatever the order of frames and objects (defect D1 
 
 Shapes: B rows, L tokens of the longest, U distinct frames, V clips, T frames of a clip, P (object, frame) pairs shown,
 G patches a side, R objects shown, F frames of the object with most, Q region tokens, C supervised tokens, N ``<Seg>``,
-S distinct mask frames, M (mask frame, ``<Seg>``) pairs.
+S distinct mask frames, M (mask frame, ``<Seg>``) pairs, T also mask frames of the ``<Seg>`` with most.
 """
 
 import dataclasses
@@ -68,6 +68,8 @@ class Batch:
     """Float32: 1, or more where a clip has fewer frames than it is asked for and each stands for several."""
     masks: tuple[Tensor, ...]
     """M masks, uint8 [height, width] at the clip's own size."""
+    mask_place_NT: Tensor | None = None
+    """The pairs of each ``<Seg>`` in time, -1 behind the last; for a model with memory, which else counts them."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""

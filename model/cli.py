@@ -53,7 +53,7 @@ def _is_ours(error: Exception) -> bool:
     from model.checkpoint import CheckpointError
     from model.config import ConfigError
     from model.example import SampleError
-    from model.inference import AnswerError
+    from model.open_clip import AnswerError
     from model.train import FaultElsewhere, NotFinite
     from model.weight_files import WeightsError
     from shards.stream import StateError
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "generate",
         help="ask a trained model about a video, a still or a folder of frames",
         description="Prints the answer with its times in seconds. Objects are pointed at with <Ref> in the prompt and "
-        "one --region each.",
+        "one --region each, in the order of the prompts.",
     )
     generate.add_argument(
         "--checkpoint",
@@ -105,13 +105,22 @@ def _parser() -> argparse.ArgumentParser:
     media.add_argument("--video", type=Path, dest="media", metavar="FILE")
     media.add_argument("--image", type=Path, dest="media", metavar="FILE")
     media.add_argument("--frames", type=Path, dest="media", metavar="DIR", help="pictures, in the order of their names")
-    generate.add_argument("--prompt", required=True, metavar="TEXT")
+    generate.add_argument(
+        "--prompt", action="append", required=True, metavar="TEXT",
+        help="a question; several are answered each by itself, and the clip is looked at once",
+    )  # fmt: skip
     generate.add_argument(
         "--region", action="append", default=[], metavar="WHAT@FRAME",
         help="a mask's file, a box x1,y1,x2,y2 or a point x,y in pixels, on a frame (0)",
     )  # fmt: skip
     generate.add_argument("--window", type=_window, metavar="A:B", help="look at these seconds only")
     generate.add_argument("--mask-frames", type=_steps, metavar="N", help="masks on N frames only, evenly (all)")
+    generate.add_argument(
+        "--prompt-frame",
+        type=_count,
+        metavar="N",
+        help="of a model with memory: find objects here, follow them",
+    )
     generate.add_argument("--out", type=Path, metavar="DIR", help="write answer.json and overlay.webp here")
     generate.add_argument("--json", action="store_true", help="one JSON object on stdout")
     generate.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -193,7 +202,8 @@ def _generate(args: argparse.Namespace) -> int:
 
     return run_generate(
         args.checkpoint, args.media, args.prompt, args.region,
-        window=args.window, mask_frames=args.mask_frames, out=args.out, as_json=args.json,
+        window=args.window, mask_frames=args.mask_frames, prompt_frame=args.prompt_frame,
+        out=args.out, as_json=args.json,
     )  # fmt: skip
 
 

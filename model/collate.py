@@ -13,6 +13,7 @@ from torch import Tensor
 from model.batch import Batch
 from model.config import ModelConfig
 from model.example import Example, Pixels
+from model.memory import in_time
 
 
 def collate(examples: Sequence[Example], config: ModelConfig, pad: int) -> Batch:
@@ -143,6 +144,7 @@ class _Building:
             mask_object_M=_whole([seg for _, seg, _ in self.mask_pairs]),
             mask_weight_M=torch.tensor([weight for _, _, weight in self.mask_pairs], dtype=torch.float32),
             masks=tuple(self.masks),
+            mask_place_NT=in_time(_whole([seg for _, seg, _ in self.mask_pairs]), len(self.segs)),
         )
 
 

@@ -5,13 +5,18 @@ and the configurations of google/siglip-so400m-patch14-384, Qwen/Qwen2-7B-Instru
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 
 class ConfigError(ValueError):
     """A description of a model that cannot be; the message names the field, the value and what is allowed."""
+
+
+SAM2_VERSIONS: Final = ("2.0", "2.1")
+COMPAT: Final = ("object_order", "seg_state", "frame_order", "first_mask")
+"""Faults of the release that can be had on purpose: defects D1, D2, D4 and D3 of docs/defects.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,9 @@ class ModelConfig:
     init_std: float = 0.02
     """Of Qwen2's weights before training; widths far below 3584 want more."""
 
-    # SAM 2.0, Hiera-L; memory is never used (the release segments each frame on its own).
+    # SAM 2, Hiera-L.
+    sam2_version: str = "2.0"
+    """2.1 differs in its memory only: times of the object pointers, and a vector for frames without the object."""
     mask_image_size: int = 1024
     hiera_width: int = 144
     hiera_heads: int = 2
@@ -59,13 +66,32 @@ class ModelConfig:
     hiera_background: tuple[int, int] = (7, 7)
     mask_width: int = 256
 
+    # SAM 2's memory. The release never reads it: each frame is segmented on its own.
+    memory: bool = False
+    """``<Seg>`` prompts the first mask frame only, and memory carries the object over the others."""
+    memory_frames: int = 7
+    """Masks that are remembered: that of the prompted frame, and those of the frames just before."""
+    memory_layers: int = 4
+
+    object_score: bool = False
+    """An object whose score is 0 or less has an empty mask; for a score that was trained (``[train] object_score``)."""
+
+    compat: tuple[str, ...] = ()
+    """What is done as the release does it, of COMPAT; docs/defects.md."""
+
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, float) and not value > 0:
                 raise ConfigError(f"`{name}` is {value}, not above 0")
             sizes = value if isinstance(value, tuple) else (value,)
-            if any(isinstance(size, int) and size < 1 for size in sizes):
+            if any(type(size) is int and size < 1 for size in sizes):
                 raise ConfigError(f"`{name}` is {value}, not 1 or more")
+        for name, told, allowed in (
+            ("sam2_version", (self.sam2_version,), SAM2_VERSIONS),
+            ("compat", self.compat, COMPAT),
+        ):
+            if wrong := set(told) - set(allowed):
+                raise ConfigError(f"`{name}` has {min(wrong)!r}; there are {', '.join(allowed)}")
         if self.num_frames % 2:
             raise ConfigError(f"`num_frames` is {self.num_frames}; the connector joins frames in pairs: make it even")
         if self.grid < 2:
@@ -87,6 +113,11 @@ class ModelConfig:
     def grid(self) -> int:
         """Patches along one side of a frame: 27 for so400m/14-384."""
         return self.image_size // self.patch_size
+
+    @property
+    def memory_width(self) -> int:
+        """Channels of a memory: 64 for SAM 2 (``out_dim`` of its memory encoder)."""
+        return self.mask_width // 4
 
     @property
     def visual_tokens(self) -> int:
@@ -167,13 +198,17 @@ FIELDS: Final = tuple(field.name for field in dataclasses.fields(ModelConfig))
 
 
 def _like(name: str, value: Any, before: Any) -> Any:
-    """``value`` as the kind of ``before``: a whole number, a number, or a tuple of whole numbers."""
+    """``value`` as the kind of ``before``: yes or no, a word, a number, or several of one kind."""
     if isinstance(before, tuple):
-        if isinstance(value, list | tuple) and all(type(part) is int for part in value):
+        kind = str if name == "compat" else int
+        if isinstance(value, Sequence) and all(type(part) is kind for part in value) and not isinstance(value, str):
             return tuple(value)
-        raise ConfigError(f"`{name}` is {value!r}, not a list of whole numbers")
+        raise ConfigError(f"`{name}` is {value!r}, not a list of {'words' if kind is str else 'whole numbers'}")
     if type(value) is type(before):
         return value
     if isinstance(before, float) and type(value) is int:
         return float(value)
-    raise ConfigError(f"`{name}` is {value!r}, not a {'number' if isinstance(before, float) else 'whole number'}")
+    raise ConfigError(f"`{name}` is {value!r}, not {KINDS[type(before)]}")
+
+
+KINDS: Final = {float: "a number", int: "a whole number", bool: "true or false", str: "text in quotes"}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model.batch import Batch
 from model.config import PRESETS, ConfigError, ModelConfig, from_dict
-from model.flops import META, ROWS, count, parameters_by_row
+from model.flops import META, count, parameters_by_row, rows_of
 from model.recipe import TrainRecipe, load_train_recipe
 from model.run import RUN_FILE, TOKENIZER
 from model.tokenizer import CONTROL_TOKENS, Tokenizer
@@ -125,7 +125,7 @@ def describe(
     sizes = parameters_by_row(model)
     rows = (
         Row(row, sizes[row], part in parts, forward[row], forward[row] + backward[row])
-        for row, (part, _) in ROWS.items()
+        for row, (part, _) in rows_of(config).items()
     )
     return Description(name, parts, sample, batch.ids_BL.shape[1], tuple(rows))
 
@@ -176,6 +176,7 @@ def meta_batch(config: ModelConfig, sample: Sample) -> Batch:
         mask_object_M=index(masks),
         mask_weight_M=torch.empty(masks, device=META),
         masks=(),
+        mask_place_NT=index(sample.objects, sample.mask_frames or 0),
     )
 
 

@@ -40,6 +40,7 @@ class Outline:
 
     ``clip`` holds T frame indices (none for text), ``regions`` (masklet, frames) of each object shown, ``masks``
     (object, frame) of each mask to be predicted, ``mask_weight`` how many of the asked frames each stands for.
+    ``compat``: faults of the release that its pixels are to have (``ModelConfig.compat``).
     """
 
     draw: Draw
@@ -48,6 +49,7 @@ class Outline:
     regions: tuple[tuple[int, tuple[int, ...]], ...]
     masks: tuple[tuple[int, int], ...]
     mask_weight: float
+    compat: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -88,7 +90,8 @@ def outline(
         masks, weight = _masks(draw, config, seed)
     except ValueError as error:
         raise SampleError(f"{draw.sample.key}: {error}") from None
-    return Outline(draw, words, _clip(draw, config), _regions(draw.sample.regions, config), masks, weight)
+    regions = _regions(draw.sample.regions, config)
+    return Outline(draw, words, _clip(draw, config), regions, masks, weight, config.compat)
 
 
 def question(draw: Draw, number: int, config: ModelConfig, tokenizer: Tokenizer) -> Outline:
@@ -147,18 +150,52 @@ def _masks(draw: Draw, config: ModelConfig, seed: int) -> tuple[tuple[tuple[int,
 
 def load(plan: Outline, config: ModelConfig) -> Example:
     """The example with its pixels. Raises CorpusError, naming record and shard, for media that cannot be read."""
-    record = plan.draw.record
-    wanted = sorted({*plan.clip, *(frame for _, frames in plan.regions for frame in frames)})
-    predicted = sorted({frame for _, frame in plan.masks})
+    record, seen = plan.draw.record, _in_set_order(plan)
+    wanted = sorted({*seen.clip, *(frame for _, frames in seen.regions for frame in frames)})
+    predicted = sorted({frame for _, frame in seen.masks})
     indices = sorted({*wanted, *predicted})
     pictures = dict(zip(indices, plan.draw.frames(indices), strict=True)) if indices else {}
     return Example(
-        plan,
+        seen,
         frames={frame: resized(pictures[frame], config.image_size) for frame in wanted},
-        grids=tuple(_grids(record, masklet, frames, config.grid) for masklet, frames in plan.regions),
+        grids=tuple(_grids(record, masklet, frames, config.grid) for masklet, frames in _masks_shown(plan)),
         mask_pixels={frame: resized(pictures[frame], config.mask_image_size) for frame in predicted},
-        masks=tuple(target_mask(plan.draw, target, frame) for target, frame in plan.masks),
+        masks=tuple(target_mask(plan.draw, target, frame) for target, frame in _masks_stacked(plan)),
     )
+
+
+def _masks_stacked(plan: Outline) -> list[tuple[int, int]]:
+    """The (object, frame) whose mask is laid to each pair of the outline, which go frame by frame.
+
+    The release stacks masks object by object and predictions frame by frame (``compat`` "object_order", its D1).
+    """
+    return sorted(plan.masks) if "object_order" in plan.compat else list(plan.masks)
+
+
+def _masks_shown(plan: Outline) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """The (masklet, frames) under whose masks each object is pooled.
+
+    Where objects are shown on one frame the release takes the first one's first mask for it (``compat`` "first_mask",
+    its D3).
+    """
+    if "first_mask" not in plan.compat or any(len(frames) != 1 for _, frames in plan.regions):
+        return plan.regions
+    masklets = plan.draw.record.masklets
+    return tuple((plan.regions[0][0], (min(masklets[plan.regions[0][0]].rles),)) for _ in plan.regions)
+
+
+def _in_set_order(plan: Outline) -> Outline:
+    """The outline with the frames whose pictures are seen.
+
+    Where a sample shows objects and asks for masks, the release takes the pictures of the annotated frames in the
+    order of a Python set and their masks in ascending order (``compat`` "frame_order", its D4).
+    """
+    if "frame_order" not in plan.compat or not (plan.regions and plan.masks):
+        return plan
+    annotated = sorted({*(f for _, frames in plan.regions for f in frames), *(f for _, f in plan.masks)})
+    seen = dict(zip(annotated, list(set(annotated)), strict=True))
+    regions = tuple((masklet, tuple(seen[frame] for frame in frames)) for masklet, frames in plan.regions)
+    return replace(plan, regions=regions, masks=tuple((target, seen[frame]) for target, frame in plan.masks))
 
 
 def resized(picture_HWC: Pixels, side: int) -> Pixels:

@@ -21,11 +21,15 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from model.batch import Batch
+from model.config import ModelConfig
 from model.ufvideo import UFVideo
 
 META: Final = torch.device("meta")
 SAM2: Final = "segmentation.sam2"
-ROWS: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
+Rows = dict[str, tuple[str | None, tuple[str, ...]]]
+"""Row → the part of PARTS to which it belongs, and its modules. A module within another one of these counts alone."""
+
+ROWS: Final[Rows] = {
     "vision tower": ("vision", ("vision",)),
     "connector s1": ("connector", ("connector.s1",)),
     "connector sampler": ("connector", ("connector.sampler",)),
@@ -39,31 +43,46 @@ ROWS: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
     "mask decoder": ("mask_decoder", tuple(f"{SAM2}.sam_mask_decoder{m}" for m in ("", ".conv_s0", ".conv_s1"))),
     "rest": (None, ()),
 }
-"""Row → the part of PARTS to which it belongs, and its modules. A module within another one of these counts alone."""
+MEMORY: Final[Rows] = {
+    "SAM2 memory": (
+        "memory",
+        tuple(f"{SAM2}.{name}" for name in ("memory_attention", "memory_encoder", "obj_ptr_proj", "obj_ptr_tpos_proj")),
+    ),
+}
+"""Of a model with memory, besides ROWS; its few vectors are in the rest."""
+AGAIN: Final = ("SAM2 memory", "mask decoder")
+"""With memory these run once a frame, on what they made of the frame before: a gradient of one frame goes through all
+before it, so only their backward passes together can be counted."""
 CAUSAL: Final = "language layers"
 
 Flops = dict[Any, int]
 """By operation of torch."""
 
 
-def parameters_by_row(model: nn.Module) -> dict[str, int]:
+def rows_of(config: ModelConfig) -> Rows:
+    """The rows that a model of this description has."""
+    return MEMORY | ROWS if config.memory else ROWS
+
+
+def parameters_by_row(model: UFVideo) -> dict[str, int]:
     """The number of parameters of every row."""
-    sizes = dict.fromkeys(ROWS, 0)
-    rows = {module: row for row, module in _modules()}
+    rows = rows_of(model.config)
+    sizes = dict.fromkeys(rows, 0)
+    row_of = {module: row for row, module in _modules(rows)}
     for name, parameter in model.named_parameters():
-        sizes[rows.get(_module_of(name), "rest")] += parameter.numel()
+        sizes[row_of.get(_module_of(name, row_of), "rest")] += parameter.numel()
     return sizes
 
 
-def _modules() -> Iterator[tuple[str, str]]:
-    for row, (_, modules) in ROWS.items():
+def _modules(rows: Rows) -> Iterator[tuple[str, str]]:
+    for row, (_, modules) in rows.items():
         for module in modules:
             yield row, module
 
 
-def _module_of(name: str) -> str:
+def _module_of(name: str, modules: Iterable[str]) -> str:
     """The innermost of the rows' modules in which a parameter lies; empty where it lies in none."""
-    return max((module for _, module in _modules() if name.startswith(f"{module}.")), key=len, default="")
+    return max((module for module in modules if name.startswith(f"{module}.")), key=len, default="")
 
 
 @dataclass(slots=True)
@@ -85,19 +104,29 @@ def count(model: UFVideo, batch: Batch) -> tuple[dict[str, int], dict[str, int]]
         calls = _watch(model, counter)
         with META:
             output = model(batch)
-        forward = _by_row(((call.row, call.flops) for call in calls), _now(counter))
+        rows = rows_of(model.config)
+        forward = _by_row(rows, ((call.row, call.flops) for call in calls), _now(counter))
         ends = [tensor for tensor in (output.logits_CW, output.mask_logits_MZZ) if tensor.requires_grad]
         reached, whole = _whole_backward(model, ends, calls, counter)
-        backward = _by_row(((call.row, _backward(call, reached, counter)) for call in calls), whole)
-    return forward, backward
+        once = [call for call in calls if not (model.config.memory and call.row in AGAIN)]
+        backward = _by_row(rows, ((call.row, _backward(call, reached, counter)) for call in once), whole)
+    return forward, _shared(backward, forward) if model.config.memory else backward
+
+
+def _shared(backward: dict[str, int], forward: dict[str, int]) -> dict[str, int]:
+    """What no other row accounts for, dealt to the rows of AGAIN as their forward is."""
+    left, of = backward["rest"], sum(forward[row] for row in AGAIN)
+    shares = {row: left * forward[row] // of if of else 0 for row in AGAIN}
+    return backward | shares | {"rest": left - sum(shares.values())}
 
 
 def _watch(model: UFVideo, counter: FlopCounterMode) -> list[_Call]:
     """The calls that the model is about to make of the rows' modules; filled while it runs."""
     calls: list[_Call] = []
     weights: dict[str, list[nn.Parameter]] = defaultdict(list)
+    modules = [module for _, module in _modules(rows_of(model.config))]
     for name, parameter in model.named_parameters():
-        weights[_module_of(name)].append(parameter)
+        weights[_module_of(name, modules)].append(parameter)
 
     def enter(name: str, row: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         calls.append(_Call(row, module, _tensors((args, kwargs)), weights[name], _now(counter)))
@@ -107,7 +136,7 @@ def _watch(model: UFVideo, counter: FlopCounterMode) -> list[_Call]:
         call.outputs = _tensors(out)
         call.flops = _less(_now(counter), call.before)
 
-    for row, name in _modules():
+    for row, name in _modules(rows_of(model.config)):
         module = model.get_submodule(name)
         module.register_forward_pre_hook(
             lambda module, args, kwargs, name=name, row=row: enter(name, row, module, args, kwargs), with_kwargs=True
@@ -145,9 +174,9 @@ def _gradients(outputs: list[Tensor], inputs: list[Tensor]) -> tuple[Tensor | No
     return torch.autograd.grad(outputs, inputs, ones, retain_graph=True, allow_unused=True)
 
 
-def _by_row(parts: Iterable[tuple[str, Flops]], whole: Flops) -> dict[str, int]:
+def _by_row(names: Iterable[str], parts: Iterable[tuple[str, Flops]], whole: Flops) -> dict[str, int]:
     """FLOP of every row; what no part accounts for is the rest."""
-    rows: dict[str, int] = dict.fromkeys(ROWS, 0)
+    rows: dict[str, int] = dict.fromkeys(names, 0)
     rest = sum(whole.values())
     for row, flops in parts:
         rest -= sum(flops.values())

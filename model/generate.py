@@ -1,4 +1,4 @@
-"""``ufvideo generate``: one question about one file, answered in the terminal and in pictures."""
+"""``ufvideo generate``: questions about one file, answered in the terminal and in pictures."""
 
 import json
 import re
@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from model.inference import Answer, AnswerError, Bitmap, OpenClip, Shown, load_model
+from model.inference import Answer, Masks, Question, Shown, load_model
+from model.open_clip import AnswerError, OpenClip
+from model.segmenting import Bitmap
 from shards.draw import COLOURS, Layer, panel
 from shards.media import MediaError, decode_image
 from shards.record import Clip, Record, Sample, Source, Span
-from shards.tokens import seconds_of, taus_in, time_token
+from shards.tokens import REF, seconds_of, taus_in, time_token
 
 REGION: Final = re.compile(r"(?P<what>.+?)(?:@(?P<frame>\d+))?")
 NUMBERS: Final = re.compile(r"\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)*")
@@ -27,11 +29,12 @@ MOST_OVERLAYS: Final = 200
 def run_generate(
     checkpoint: Path,
     media: Path,
-    prompt: str,
+    prompts: Sequence[str],
     regions: Sequence[str],
     *,
     window: Span | None,
     mask_frames: int | None,
+    prompt_frame: int | None,
     out: Path | None,
     as_json: bool,
 ) -> int:
@@ -39,18 +42,31 @@ def run_generate(
     if out is not None and out.exists() and not out.is_dir():
         raise AnswerError(f"--out {out} is a file; name a folder")
     opened = OpenClip.open(media)
-    shown = [parse_region(text, opened.clip) for text in regions]
-    answer = load_model(checkpoint).answer(opened, prompt, shown, window=window, mask_frames=mask_frames)
-    told = to_json(answer, opened.clip, window)
-    print(json.dumps(told, indent=1) if as_json else "\n".join(in_words(answer, opened.clip, window)))
+    asked = questions(prompts, [parse_region(text, opened.clip) for text in regions])
+    ufvideo = load_model(checkpoint)
+    answers = ufvideo.answers(opened, asked, window=window, mask_frames=mask_frames, prompt_frame=prompt_frame)
+    told: Any = [to_json(answer, opened.clip, window) for answer in answers]
+    told = told[0] if len(told) == 1 else {"prompts": list(prompts), "answers": told}
+    lines = [line for answer in answers for line in in_words(answer, opened.clip, window)]
+    print(json.dumps(told, indent=1) if as_json else "\n".join(lines))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "answer.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        if answer.masklets:
-            write_overlay(answer, opened, out / "overlay.webp")
+        if masklets := [masklet for answer in answers for masklet in answer.masklets]:
+            write_overlay(masklets, opened, out / "overlay.webp")
         if not as_json:
             print(f"written  {out}")
     return 0
+
+
+def questions(prompts: Sequence[str], shown: Sequence[Shown]) -> list[Question]:
+    """Each prompt with the objects of its ``<Ref>``; what is left over goes to the last one, which will refuse it."""
+    found, rest = [], list(shown)
+    for prompt in prompts[:-1]:
+        count = prompt.count(REF)
+        found.append(Question(prompt, tuple(rest[:count])))
+        rest = rest[count:]
+    return [*found, Question(prompts[-1], tuple(rest))]
 
 
 def parse_region(text: str, clip: Clip) -> Shown:
@@ -120,10 +136,10 @@ def in_seconds(text: str, clip: Clip, window: Span | None) -> str:
     return text
 
 
-def write_overlay(answer: Answer, opened: OpenClip, path: Path) -> None:
+def write_overlay(masklets: Sequence[Masks], opened: OpenClip, path: Path) -> None:
     """An animated WebP of the segmented frames with the masks drawn on; one picture for a still."""
     clip = opened.clip
-    frames = sorted(answer.masklets[0])
+    frames = sorted(masklets[0])
     frames = frames[:: -(-len(frames) // MOST_OVERLAYS)]
     scale = min(OVERLAY_SIDE / max(clip.width, clip.height), 1.0)
     size = max(round(clip.width * scale), 1), max(round(clip.height * scale), 1)
@@ -131,10 +147,10 @@ def write_overlay(answer: Answer, opened: OpenClip, path: Path) -> None:
     record = Record("", "", "", "", "", clip)
     layers = [
         Layer(str(n), COLOURS[(n - 1) % len(COLOURS)], {f: masklet[f] if masklet.seen(f) else None for f in frames})
-        for n, masklet in enumerate(answer.masklets, 1)
+        for n, masklet in enumerate(masklets, 1)
     ]
     drawn = [
         panel(record, nothing, layers, frame, picture, size)
-        for frame, picture in zip(frames, opened.frames(frames), strict=True)
+        for frame, picture in zip(frames, opened.in_order(frames), strict=True)
     ]
     drawn[0].save(path, save_all=True, append_images=drawn[1:], duration=FRAME_MS, loop=0, quality=80)

@@ -5,53 +5,41 @@
     answer = ufvideo.answer(Path("clip.mp4"), "Segment the red car.")
     answer.text, answer.spans, answer.masklets[0][0]        # masks by frame, [height, width]
 
-A question is put to the model exactly as a training sample is: the same frames, the same tokens, the same batch.
+A question is put to the model exactly as a training sample is: the same frames, the same tokens. Questions about one
+clip share what is seen of it: its visual tokens are made once, and each frame is encoded once for all masks.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from model import checkpoint
 from model.collate import collate
 from model.config import ModelConfig, from_dict
-from model.example import load, question
+from model.example import Outline, load, question, resized
 from model.frames import evenly, window_frames
 from model.metrics import spans_in
-from model.predict import MAX_NEW_TOKENS, Bitmap, generate, segment
+from model.open_clip import AnswerError, OpenClip
+from model.predict import MAX_NEW_TOKENS, Said, answering, continued
 from model.run import RUN_FILE, TOKENIZER, read_run
+from model.segmenting import Bitmap, begin, segment
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
 from model.weight_folders import CONFIG, REPORT, read_config
 from model.weights import load_weights
 from shards import rle
-from shards.media import (
-    STILL_SUFFIXES,
-    MediaError,
-    Probe,
-    decode_image,
-    probe_frames,
-    probe_still,
-    probe_video,
-    read_frames,
-)
 from shards.reader import Corpus, Image
 from shards.record import Clip, Masklet, Record, Region, Sample, Source, Span, Turn
 from shards.stream import Draw
 from shards.tokens import IMAGE, REF, VIDEO
 
-NUMBERS: Final = re.compile(r"(\d+)")
-FRAMES_READ: Final = 64
-"""Frames that are decoded together; a long clip is walked through in such windows."""
-
-
-class AnswerError(ValueError):
-    """A question cannot be put as it is; the message says what is wrong and what to do."""
+QUESTIONS_AT_ONCE: Final = 8
+"""Answers that are generated together: their prompts' keys and values lie in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +48,14 @@ class Shown:
 
     frame: int
     mask_HW: Bitmap
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Words for the model, and the objects shown for their ``<Ref>``, in order."""
+
+    words: str
+    shown: Sequence[Shown] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,53 +92,6 @@ class Masks(Mapping[int, Bitmap]):
         return not rle.is_empty(self.rles[frame])
 
 
-@dataclass(frozen=True, slots=True)
-class OpenClip:
-    """A video, a still, or a folder of frames in the order of their names."""
-
-    path: Path
-    clip: Clip
-    frame_paths: tuple[Path, ...] = ()
-
-    @classmethod
-    def open(cls, path: Path) -> "OpenClip":
-        """Raises AnswerError for what is not there or cannot be decoded."""
-        if not path.exists():
-            raise AnswerError(f"{path} does not exist")
-        try:
-            if path.is_dir():
-                frames = _frames_of(path)
-                return cls(path, _clip(path, probe_frames(frames)), frames)
-            still = path.suffix.lower() in STILL_SUFFIXES
-            return cls(path, _clip(path, probe_still(path) if still else probe_video(path)))
-        except MediaError as error:
-            raise AnswerError(str(error)) from None
-
-    def frames(self, indices: Sequence[int]) -> list[Image]:
-        """Pictures [height, width, 3], RGB. Raises AnswerError."""
-        try:
-            if self.frame_paths:
-                return [decode_image(self.frame_paths[index], str(self.frame_paths[index])) for index in indices]
-            return read_frames(self.clip, self.path, indices)
-        except MediaError as error:
-            raise AnswerError(str(error)) from None
-
-
-def _frames_of(folder: Path) -> tuple[Path, ...]:
-    """The pictures of a folder by the numbers in their names, so that f2.jpg comes before f10.jpg."""
-    files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
-    pictures = [file for file in files if file.suffix.lower() in STILL_SUFFIXES]
-    if not pictures:
-        raise AnswerError(f"{folder} holds no frames, which end in {', '.join(STILL_SUFFIXES)}")
-    return tuple(sorted(pictures, key=lambda file: [int(p) if p.isdigit() else p for p in NUMBERS.split(file.name)]))
-
-
-def _clip(path: Path, probe: Probe) -> Clip:
-    return Clip(
-        probe.kind, path.name, probe.width, probe.height, probe.num_frames, probe.fps, probe.duration, probe.frame_times
-    )
-
-
 class _OneClip(Corpus):
     """An opened clip in the place of a corpus, so that a question goes the way of a training sample."""
 
@@ -161,7 +110,6 @@ class Answerer:
     config: ModelConfig
     tokenizer: Tokenizer
 
-    @torch.no_grad()
     def answer(
         self,
         media: Path | OpenClip,
@@ -170,38 +118,122 @@ class Answerer:
         *,
         window: Span | None = None,
         mask_frames: int | None = None,
+        prompt_frame: int | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> Answer:
         """Answer ``words`` about a clip, greedily.
 
         ``shown`` goes with the ``<Ref>`` in the words, in order. ``window`` is the part in seconds that is looked at;
-        times count from its start. Masks are made for every frame of it, or for ``mask_frames`` of them, evenly.
+        times count from its start. Masks are made for every frame of it, or for ``mask_frames`` of them, evenly. A
+        model with memory finds the object on ``prompt_frame``, by default the first, and follows it both ways.
         Raises AnswerError.
         """
+        asked = [Question(words, shown)]
+        return self.answers(
+            media,
+            asked,
+            window=window,
+            mask_frames=mask_frames,
+            prompt_frame=prompt_frame,
+            max_new_tokens=max_new_tokens,
+        )[0]
+
+    @torch.no_grad()
+    def answers(
+        self,
+        media: Path | OpenClip,
+        questions: Sequence[Question],
+        *,
+        window: Span | None = None,
+        mask_frames: int | None = None,
+        prompt_frame: int | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+    ) -> list[Answer]:
+        """Answer several questions about one clip, each by itself and all as ``answer`` does; the clip is seen once."""
         opened = media if isinstance(media, OpenClip) else OpenClip.open(media)
-        draw = _draw(opened, words, shown, window)
+        if prompt_frame is not None and not self.config.memory:
+            raise AnswerError("the model has no memory, so each frame is a prompted one; leave the prompt frame out")
+        if prompt_frame is not None and not 0 <= prompt_frame < opened.clip.num_frames:
+            raise AnswerError(f"the prompt frame is {prompt_frame}; the clip has 0…{opened.clip.num_frames - 1}")
+        plans = [self._plan(opened, one, window) for one in questions]
+        if not plans:
+            return []
+        with answering(self.model):
+            said = self._said(plans, max_new_tokens)
+            frames = _mask_frames(opened, plans[0].draw.sample, mask_frames)
+            masklets = iter(
+                self._masklets(opened, frames, [state for one in said for state in one.states], prompt_frame)
+            )
+            texts = [self.tokenizer.decode(one.ids) for one in said]
+            return [
+                Answer(text, spans_of(text, opened.clip, window), tuple(next(masklets) for _ in one.states))
+                for text, one in zip(texts, said, strict=True)
+            ]
+
+    def _plan(self, opened: OpenClip, asked: Question, window: Span | None) -> Outline:
         try:
-            plan = question(draw, 0, self.config, self.tokenizer)
+            return question(_draw(opened, asked.words, asked.shown, window), 0, self.config, self.tokenizer)
         except ValueError as error:
             raise AnswerError(str(error)) from None
-        device = next(self.model.parameters()).device
-        prompt = collate([load(plan, self.config)], self.config, self.tokenizer.pad).to(device)
-        ids, states = generate(self.model, prompt, self.tokenizer, max_new_tokens)
-        text = self.tokenizer.decode(ids)
-        masklets = self._masklets(draw, opened, states, mask_frames) if states else ()
-        return Answer(text, spans_of(text, opened.clip, window), masklets)
 
-    def _masklets(self, draw: Draw, opened: OpenClip, states: list[Tensor], count: int | None) -> tuple[Masks, ...]:
-        frames = window_frames(opened.clip, draw.sample)
-        if count is not None and count < len(frames):
-            frames = [frames[place] for place in evenly(count, len(frames))]
-        masklets = tuple(Masks(opened.clip.height, opened.clip.width) for _ in states)
-        for first in range(0, len(frames), FRAMES_READ):
-            part = frames[first : first + FRAMES_READ]
-            for frame, masks in zip(part, segment(self.model, torch.stack(states), opened.frames(part)), strict=True):
-                for masklet, mask in zip(masklets, masks, strict=True):
-                    masklet.rles[frame] = rle.encode(mask)
+    def _said(self, plans: Sequence[Outline], most: int) -> list[Said]:
+        """What the model says to each question; its clip is the same."""
+        seen_KD = self._seen(plans[0])
+        said: list[Said] = []
+        for first in range(0, len(plans), QUESTIONS_AT_ONCE):
+            part = plans[first : first + QUESTIONS_AT_ONCE]
+            bare = [load(replace(plan, clip=()), self.config) for plan in part]  # the clip's room stays
+            embeds_BLD, attends_BL = self.model.embed(collate(bare, self.config, self.tokenizer.pad).to(seen_KD.device))
+            for row, plan in enumerate(part):
+                at = plan.words.media_at  # nothing but words stands before it
+                assert at is not None
+                embeds_BLD[row, at : at + len(seen_KD)] = seen_KD.to(embeds_BLD.dtype)
+            said += continued(self.model, embeds_BLD, attends_BL, self.tokenizer, most)
+        return said
+
+    def _seen(self, plan: Outline) -> Tensor:
+        """The visual tokens [K, D] of a question's clip."""
+        device = next(self.model.parameters()).device
+        frames = sorted(set(plan.clip))
+        pictures = [resized(picture, self.config.image_size) for picture in plan.draw.frames(frames)]
+        rows_T = torch.tensor([frames.index(frame) for frame in plan.clip], device=device)
+        return self.model.see(torch.from_numpy(np.stack(pictures)).to(device), rows_T)
+
+    def _masklets(
+        self, opened: OpenClip, frames: Sequence[int], states: Sequence[Tensor], prompt_frame: int | None
+    ) -> list[Masks]:
+        """The masks of every ``<Seg>`` on the frames, which ascend."""
+        masklets = [Masks(opened.clip.height, opened.clip.width) for _ in states]
+        if not states:
+            return masklets
+        states_ND = torch.stack(list(states))
+        for frame, masks in self._segmented(opened, frames, states_ND, prompt_frame):
+            for masklet, mask in zip(masklets, masks, strict=True):
+                masklet.rles[frame] = rle.encode(mask)
+        for masklet in masklets:
+            masklet.rles = dict(sorted(masklet.rles.items()))
         return masklets
+
+    def _segmented(
+        self, opened: OpenClip, frames: Sequence[int], states_ND: Tensor, prompt_frame: int | None
+    ) -> Iterator[tuple[int, Bitmap]]:
+        """(frame, masks of all objects): from the prompted frame to the last, then from it back to the first."""
+        wanted = frames[0] if prompt_frame is None else prompt_frame
+        at = min(range(len(frames)), key=lambda place: abs(frames[place] - wanted))
+        track = begin(self.model, states_ND, at) if self.config.memory else None
+        yield from zip(frames[at:], segment(self.model, states_ND, opened.in_order(frames[at:]), track), strict=True)
+        if track is not None and at:
+            before = frames[:at]
+            masks = segment(self.model, states_ND, opened.backwards(before), track.turned())
+            yield from zip(reversed(before), masks, strict=True)
+
+
+def _mask_frames(opened: OpenClip, sample: Sample, count: int | None) -> list[int]:
+    """The frames of the question's window, or ``count`` of them, evenly."""
+    frames = window_frames(opened.clip, sample)
+    if count is not None and count < len(frames):
+        frames = [frames[place] for place in evenly(count, len(frames))]
+    return frames
 
 
 def _draw(opened: OpenClip, words: str, shown: Sequence[Shown], window: Span | None) -> Draw:

@@ -36,12 +36,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Scalars; ``total`` is what is differentiated."""
+    """Scalars; ``total`` is what is differentiated. ``presence`` is None where the object score is not trained."""
 
     total: Tensor
     ce: Tensor
     bce: Tensor
     dice: Tensor
+    presence: Tensor | None = None
 
 
 def losses(
@@ -73,3 +74,16 @@ def dice_loss(logits_HW: Tensor, mask_HW: Tensor) -> Tensor:
     p, t = torch.sigmoid(logits_HW), mask_HW.to(logits_HW.dtype)
     both = (p * t).sum() / DICE_SCALE
     return 1 - (2 * both + DICE_EPS) / (p.sum() / DICE_SCALE + t.sum() / DICE_SCALE + DICE_EPS)
+
+
+def presence_loss(presence_M: Tensor, masks: tuple[Tensor, ...], weight_M: Tensor, counts: Counts) -> Tensor:
+    """This micro-batch's part of the mean over masks of the cross-entropy of "the object is on the frame".
+
+    An object is there where its mask has a pixel. The release trains no object score; SAM 2 does (arXiv 2408.00714,
+    appendix D.2.1).
+    """
+    if not masks:
+        return presence_M.sum() * 0.0
+    there_M = torch.stack([mask.any() for mask in masks]).to(presence_M.dtype)
+    each_M = F.binary_cross_entropy_with_logits(presence_M, there_M, reduction="none")
+    return (weight_M * each_M).sum() / counts.masks

@@ -1,14 +1,15 @@
 """What the model answers: greedy decoding of every answer of a sample, and masks for each ``<Seg>`` it says.
 
 The state that predicts ``<Seg>`` makes the prompt, as in training (the release's free generation takes the one
-before: its defect D2). Text comes back in the shards' spelling, with its time tokens.
+before: its defect D2, and ours with ``compat = ["seg_state"]``). Text comes back in the shards' spelling, with its
+time tokens.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -16,18 +17,14 @@ from transformers import DynamicCache
 from model.batch import Batch
 from model.collate import collate
 from model.config import ModelConfig
-from model.example import Outline, Pixels, load, outline, question, resized
-from model.pixels import for_masks
-from model.segmentation import upsampled
+from model.example import Outline, load, outline, question
+from model.segmenting import Bitmap, segment
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
 from shards.stream import Draw
 from shards.tokens import SEG
 
-Bitmap = np.ndarray[Any, np.dtype[np.bool_]]
 MAX_NEW_TOKENS: Final = 256
-FRAMES_AT_ONCE: Final = 16
-"""Frames that are segmented together."""
 ROOM: Final = 8
 """Tokens that an answer may have beyond twice those of the truth; an untrained model would go on for ever."""
 
@@ -44,6 +41,14 @@ class Prediction:
     answers: tuple[str, ...]
     masks: dict[tuple[int, int], Bitmap]
     asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The ids of an answer, without ``<|im_end|>``, and the state [D] that said each ``<Seg>``."""
+
+    ids: list[int] = field(default_factory=list)
+    states: list[Tensor] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -70,56 +75,58 @@ def predict(model: UFVideo, draw: Draw, config: ModelConfig, tokenizer: Tokenize
 
 def generate(model: UFVideo, prompt: Batch, tokenizer: Tokenizer, most: int) -> tuple[list[int], list[Tensor]]:
     """The ids that follow a prompt of one row, without ``<|im_end|>``, and the state [D] that said each ``<Seg>``."""
+    with answering(model):
+        embeds_BLD, attends_BL = model.embed(prompt)
+        (said,) = continued(model, embeds_BLD, attends_BL, tokenizer, most)
+    return said.ids, said.states
+
+
+@contextmanager
+def answering(model: UFVideo) -> Iterator[None]:
+    """The model in evaluation: with activation checkpointing, layers that train forget the cache without a word."""
     trains = model.training
-    model.eval()  # with activation checkpointing, layers that train forget the cache without a word
+    model.eval()
     try:
-        return _generate(model, prompt, tokenizer, most)
+        yield
     finally:
         model.train(trains)
 
 
-def _generate(model: UFVideo, prompt: Batch, tokenizer: Tokenizer, most: int) -> tuple[list[int], list[Tensor]]:
-    embeds, attends = model.embed(prompt)
-    position = int(attends.sum())
-    positions = (attends.long().cumsum(1) - 1).clamp(min=0)
-    cache = DynamicCache()
-    ids: list[int] = []
-    segs: list[Tensor] = []
-    for _ in range(most):
-        state = model.language.model(
-            inputs_embeds=embeds, attention_mask=attends, position_ids=positions, past_key_values=cache, use_cache=True
-        ).last_hidden_state[0, -1]
-        token = int(model.language.lm_head(state).argmax())
-        if token == tokenizer.im_end:
+def continued(model: UFVideo, embeds_BLD: Tensor, attends_BL: Tensor, tokenizer: Tokenizer, most: int) -> list[Said]:
+    """What follows each row of prompts, whose lengths may differ and which may have holes; greedy, with one cache.
+
+    New tokens stand behind the longest row: positions count what is there, so filling in between changes nothing.
+    """
+    rows = torch.arange(len(embeds_BLD), device=embeds_BLD.device)
+    length_B, column_B = attends_BL.sum(1), attends_BL.shape[1] - 1 - attends_BL.flip(1).long().argmax(1)
+    positions_BL = (attends_BL.long().cumsum(1) - 1).clamp(min=0)
+    cache, answers, going = DynamicCache(), [Said() for _ in rows], set(range(len(rows)))
+    before_BD: Tensor | None = None
+    for number in range(most):
+        states_BLD = model.language.model(
+            inputs_embeds=embeds_BLD,
+            attention_mask=attends_BL,
+            position_ids=positions_BL,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        states_BD = states_BLD[rows, column_B]
+        tokens_B = model.language.lm_head(states_BD).argmax(-1).reshape(-1)
+        said_by = before_BD if "seg_state" in model.config.compat else states_BD
+        for row, token in enumerate(tokens_B.tolist()):
+            if token == tokenizer.im_end:
+                going.discard(row)
+            if row in going:
+                answers[row].ids.append(token)
+            if row in going and token == tokenizer.seg and said_by is not None:
+                answers[row].states.append(said_by[row])
+        if not going:
             break
-        ids.append(token)
-        if token == tokenizer.seg:
-            segs.append(state)
-        embeds = model.language.get_input_embeddings()(torch.tensor([[token]], device=embeds.device))
-        attends = torch.cat((attends, attends.new_ones(1, 1)), 1)
-        positions = torch.tensor([[position]], device=embeds.device)
-        position += 1
-    return ids, segs
-
-
-def segment(model: UFVideo, states_ND: Tensor, pictures: Sequence[Pixels]) -> Iterator[Bitmap]:
-    """For each picture the masks of all objects, [N, height, width]; the pictures have one size."""
-    for first in range(0, len(pictures), FRAMES_AT_ONCE):
-        yield from _segment(model, states_ND, pictures[first : first + FRAMES_AT_ONCE])
-
-
-def _segment(model: UFVideo, states_ND: Tensor, pictures: Sequence[Pixels]) -> Iterator[Bitmap]:
-    device, side = states_ND.device, model.config.mask_image_size
-    small = torch.from_numpy(np.stack([resized(picture, side) for picture in pictures])).to(device)
-    num_objects, num_frames = len(states_ND), len(pictures)
-    logits = model.segmentation(
-        states_ND,
-        for_masks(small),
-        torch.arange(num_frames, device=device).repeat_interleave(num_objects),
-        torch.arange(num_objects, device=device).repeat(num_frames),
-    )
-    for of_frame in logits.unflatten(0, (num_frames, num_objects)):
-        yield (upsampled(of_frame, (pictures[0].shape[0], pictures[0].shape[1])) > 0).cpu().numpy()
+        before_BD, column_B = states_BD, torch.zeros_like(column_B)
+        embeds_BLD = model.language.get_input_embeddings()(tokens_B.to(rows.device)[:, None])
+        attends_BL = torch.cat((attends_BL, attends_BL.new_ones(len(rows), 1)), 1)
+        positions_BL = (length_B + number)[:, None]
+    return answers
 
 
 def _masks(model: UFVideo, plan: Outline, states: dict[int, Tensor]) -> dict[tuple[int, int], Bitmap]:

@@ -23,7 +23,7 @@ from typing import Any, Final
 from model.config import FIELDS, PRESETS, ConfigError, ModelConfig, from_dict
 from model.example import MAX_TEXT_TOKENS
 from model.schedule import FLOOR, PEAK, WARMUP
-from model.ufvideo import PARTS, RELEASE_TRAINS
+from model.ufvideo import PARTS, RELEASE_TRAINS, parts_of
 from shards.stream_recipe import StreamRecipe, stream_recipe
 from shards.toml_table import RecipeError, Table, nearest, read_toml
 
@@ -46,6 +46,7 @@ class TrainSettings:
     beta1: float = 0.9
     beta2: float = 0.999
     clip: float = 1.0
+    object_score: float = 0.0
     micro_batch: int = 1
     precision: str = "auto"
     checkpoint_activations: bool = False
@@ -82,15 +83,19 @@ def load_train_recipe(path: Path) -> TrainRecipe:
             hint = nearest(name, TABLES) or f"; there are {', '.join(TABLES)}"
             raise RecipeError(f"{path}: a train recipe has no table {name!r}{hint}")
     model = Table.one(path, raw, "model")
+    config = _config(model)
+    settings = _settings(Table.one(path, raw, "train"), config)
+    if settings.object_score:  # a score that is trained is used
+        config = dataclasses.replace(config, object_score=True)
     show = Table.one(path, raw, "show")
     show.known(("samples",))
     tokenizer, weights = model.text("tokenizer", None), model.text("weights", None)
     return TrainRecipe(
         path=path,
-        config=_config(model),
+        config=config,
         tokenizer=None if tokenizer is None else path.parent / tokenizer,
         tokenizer_size=model.whole("tokenizer_size", 4096, least=256),
-        train=_settings(Table.one(path, raw, "train")),
+        train=settings,
         show_samples=show.whole("samples", 8, least=0),
         stream=stream_recipe(path, raw),
         weights=None if weights is None else path.parent / weights,
@@ -109,11 +114,11 @@ def _config(table: Table) -> ModelConfig:
         raise RecipeError(f"{table.path}: {table.where}: {error}") from None
 
 
-def _settings(table: Table) -> TrainSettings:
+def _settings(table: Table, config: ModelConfig) -> TrainSettings:
     default = TrainSettings()
     table.known(field.name for field in dataclasses.fields(TrainSettings))
     return TrainSettings(
-        parts=_parts(table),
+        parts=_parts(table, config),
         lr=table.number("lr", default.lr, above=0),
         warmup=table.share("warmup", default.warmup),
         lr_floor=table.share("lr_floor", default.lr_floor),
@@ -121,6 +126,7 @@ def _settings(table: Table) -> TrainSettings:
         beta1=_beta(table, "beta1", default.beta1),
         beta2=_beta(table, "beta2", default.beta2),
         clip=table.number("clip", default.clip, above=0),
+        object_score=table.number("object_score", default.object_score, least=0),
         micro_batch=table.whole("micro_batch", default.micro_batch, least=1),
         precision=table.choice("precision", default.precision, PRECISIONS),
         checkpoint_activations=table.flag("checkpoint_activations", default.checkpoint_activations),
@@ -140,20 +146,22 @@ def _beta(table: Table, key: str, default: float) -> float:
     return value
 
 
-def _parts(table: Table) -> tuple[str, ...]:
+def _parts(table: Table, config: ModelConfig) -> tuple[str, ...]:
     names = table.names("parts")
     if names is None:
         return RELEASE_TRAINS
     names = (names,) if isinstance(names, str) else names
     if names == ("all",):
-        return tuple(PARTS)
+        return parts_of(config)
+    if "memory" in names and not config.memory:
+        raise table.wrong("parts", 'a list with "memory" unless [model] says `memory = true`')
     for name in names:
         if name not in PARTS:
             raise table.wrong("parts", f'"all" or a list of {", ".join(PARTS)}{nearest(name, PARTS)}')
     return names
 
 
-def learned_by(recipe: TrainRecipe) -> dict[str, Any]:
+def learned_by(settings: TrainSettings) -> dict[str, Any]:
     """The settings that decide what is learned, as JSON: a run is resumed only where they are the same."""
-    settings = dataclasses.asdict(recipe.train)
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items() if name not in HOUSEKEEPING}
+    told = dataclasses.asdict(settings)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in told.items() if name not in HOUSEKEEPING}

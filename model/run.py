@@ -21,7 +21,7 @@ import torch
 from model import checkpoint
 from model.config import ModelConfig, to_dict
 from model.distributed import Ranks
-from model.recipe import TrainRecipe, learned_by
+from model.recipe import TrainRecipe, TrainSettings, learned_by
 from model.tokenizer import Tokenizer
 from model.ufvideo import UFVideo
 from model.weight_files import WeightsError
@@ -164,7 +164,7 @@ def _prepare(
     wanted = {
         "model": to_dict(config),
         "tokenizer": {"size": recipe.tokenizer_size} if given is None else {"sha256": given.digest()},
-        "train": learned_by(recipe),
+        "train": learned_by(recipe.train),
         "stream": stream.identity,
         "steps": _num_steps(stream),
         **started,
@@ -225,6 +225,9 @@ def _agree(folder: Path, wanted: dict[str, Any]) -> None:
         write_atomically(path, (json.dumps(wanted, indent=1) + "\n").encode("utf-8"))
         return
     there = read_run(folder)
+    for name, defaults in (("model", to_dict(ModelConfig())), ("train", learned_by(TrainSettings()))):
+        if isinstance(there.get(name), dict):  # of before a field was there: it stands for its default
+            there[name] = defaults | there[name]
     differing = list(_differences(there, json.loads(json.dumps(wanted)), ""))
     if differing:
         raise RecipeError(

@@ -1,24 +1,31 @@
-"""The segmentation head: a language state becomes a prompt of SAM2's mask decoder, on each frame by itself.
+"""The segmentation head: a language state becomes a prompt of SAM2's mask decoder.
 
 Source: UFVideo release d1dbdd4, ``sam2.py: get_sam2_embeddings_train / language_embd_inference``: the memory of SAM 2
-is never read, so a clip is segmented frame by frame with one prompt per object.
+is never read, so a clip is segmented frame by frame with one prompt per object. With ``ModelConfig.memory`` the prompt
+is for each object's first frame, and memory carries it over the others (``model.memory``).
 
-Shapes: N objects (one per ``<Seg>``), S distinct mask frames, M (frame, object) pairs, D language width, C mask
-width, Z pixels of a mask frame's side.
+Shapes: N objects (one per ``<Seg>``), S distinct mask frames, M (frame, object) pairs, T frames of the object with
+most, D language width, C mask width, Z pixels of a mask frame's side.
 """
 
-from typing import Any, cast
+from dataclasses import dataclass
 
 import torch
-from sam2.modeling.backbones.hieradet import Hiera
-from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
-from sam2.modeling.position_encoding import PositionEmbeddingSine
-from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from model.config import ModelConfig
+from model.memory import Track, by_pair, in_time
+from model.sam2_modules import Decoded, sam2, upsampled
+
+__all__ = ["SegmentationHead", "Segmented", "upsampled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """Mask logits [M, Z, Z], float32, and logits of whether the object is on the frame [M]."""
+
+    logits_MZZ: Tensor
+    presence_M: Tensor
 
 
 class SegmentationHead(nn.Module):
@@ -26,20 +33,49 @@ class SegmentationHead(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.config = config
         width, prompt = config.width, config.mask_width
         self.project = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, prompt))
-        self.sam2 = sam2_without_memory(config)
+        self.sam2 = sam2(config)
 
     def forward(self, states_ND: Tensor, frames_SCZZ: Tensor, frame_M: Tensor, object_M: Tensor) -> Tensor:
         """Mask logits [M, Z, Z], float32. ``states_ND`` are those that predict ``<Seg>``."""
-        prompts_NC = self.project(states_ND)
-        levels = self.features(frames_SCZZ)
-        low_res, scores = self.decode([level[frame_M] for level in levels], prompts_NC[object_M])
-        best_M = scores.argmax(1)
-        chosen = low_res[torch.arange(len(best_M), device=best_M.device), best_M]
-        return upsampled(chosen, frames_SCZZ.shape[-1])
+        return self.answer(states_ND, frames_SCZZ, frame_M, object_M).logits_MZZ
 
-    def features(self, frames_SCZZ: Tensor) -> list[Tensor]:
+    def answer(
+        self,
+        states_ND: Tensor,
+        frames_SCZZ: Tensor,
+        frame_M: Tensor,
+        object_M: Tensor,
+        place_NT: Tensor | None = None,
+    ) -> Segmented:
+        """Masks and presence. With memory, the pairs of an object ascend in time.
+
+        ``place_NT``: the pairs of each object, as ``memory.in_time`` gives them and finds them by itself.
+        """
+        prompts_NC, maps = self.project(states_ND), self.maps(frames_SCZZ)
+        if self.config.memory:
+            place_NT = in_time(object_M, len(states_ND)).to(object_M.device) if place_NT is None else place_NT
+            low_res, presence = self._followed(prompts_NC, maps, frame_M, place_NT)
+        else:
+            found = self.decoded([level[frame_M] for level in self._prompted(maps)], prompts_NC[object_M])
+            low_res, presence = found.best()[0], found.presence
+        return Segmented(upsampled(low_res, frames_SCZZ.shape[-1]), presence[:, 0].float())
+
+    def _followed(
+        self, prompts_NC: Tensor, maps: list[Tensor], frame_M: Tensor, place_NT: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(mask logits [M, Z/4, Z/4], presence [M, 1]), each object from its first frame on."""
+        track, num_frames = Track(self.sam2, prompts_NC), place_NT.shape[1]
+        row_NT = frame_M[place_NT.clamp(min=0)]  # behind an object's last frame anything may come; nothing reads it
+        steps = [
+            track.step([level[row_NT[:, t]] for level in maps], remember=t + 1 < num_frames) for t in range(num_frames)
+        ]
+        masks, presence = (torch.stack(told, 1) for told in zip(*steps, strict=True))
+        return by_pair(masks, place_NT, len(frame_M)), by_pair(presence, place_NT, len(frame_M))
+
+    def maps(self, frames_SCZZ: Tensor) -> list[Tensor]:
         """Three levels of image features, fine to coarse, [S, C/8 | C/4 | C, Z/4 | Z/8 | Z/16, same].
 
         The encoder may be frozen; the two convolutions that narrow the fine levels belong to the mask decoder.
@@ -48,84 +84,21 @@ class SegmentationHead(nn.Module):
         with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
             fine, middle, coarse = self.sam2.image_encoder(frames_SCZZ)["backbone_fpn"]
         decoder = self.sam2.sam_mask_decoder
-        no_memory = self.sam2.no_mem_embed.reshape(1, -1, 1, 1)
-        return [decoder.conv_s0(fine), decoder.conv_s1(middle), coarse + no_memory]
+        return [decoder.conv_s0(fine), decoder.conv_s1(middle), coarse]
+
+    def features(self, frames_SCZZ: Tensor) -> list[Tensor]:
+        """The levels as a prompted frame's decoder takes them: the coarse one with ``no_mem_embed`` added."""
+        return self._prompted(self.maps(frames_SCZZ))
+
+    def _prompted(self, maps: list[Tensor]) -> list[Tensor]:
+        fine, middle, coarse = maps
+        return [fine, middle, coarse + self.sam2.no_mem_embed.reshape(1, -1, 1, 1)]
 
     def decode(self, levels: list[Tensor], prompts_MC: Tensor) -> tuple[Tensor, Tensor]:
-        """(mask logits [M, 3, Z/4, Z/4], predicted IoU [M, 3]) of the mask tokens 1…3.
+        """(mask logits [M, 3, Z/4, Z/4], predicted IoU [M, 3]) of the mask tokens 1…3; scores erase nothing."""
+        found = self.decoded(levels, prompts_MC)
+        return found.masks, found.ious
 
-        Sparse prompts are two padding points and the language vector. The object score is not applied (release).
-        """
-        fine, middle, coarse = levels
-        encoder = self.sam2.sam_prompt_encoder
-        point = coarse.new_zeros(len(coarse), 1, 2, dtype=torch.float32)
-        label = torch.full((len(coarse), 1), -1, dtype=torch.int32, device=coarse.device)
-        sparse, dense = encoder(points=(point, label), boxes=None, masks=None)
-        masks, scores, _, _ = self.sam2.sam_mask_decoder(
-            image_embeddings=coarse,
-            image_pe=encoder.get_dense_pe().to(coarse.dtype),
-            sparse_prompt_embeddings=torch.cat((sparse.to(prompts_MC.dtype), prompts_MC[:, None]), 1),
-            dense_prompt_embeddings=dense.to(coarse.dtype),
-            multimask_output=True,
-            repeat_image=False,
-            high_res_features=[fine, middle],
-        )
-        return masks, scores
-
-
-def upsampled(masks_MHW: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Mask logits at another size, float32, bilinear without antialiasing."""
-    size = (size, size) if isinstance(size, int) else size
-    return F.interpolate(masks_MHW[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]
-
-
-class LinspaceOnCpu(TorchFunctionMode):
-    """Hiera reads its drop-path rates from a ``linspace`` with .item(), which the meta device cannot answer."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*args, **(kwargs or {}) | ({"device": "cpu"} if func is torch.linspace else {}))
-
-
-def sam2_without_memory(config: ModelConfig) -> SAM2Base:
-    """SAM 2.0 from the sam2 package's plain constructors, with the settings of ``sam2_hiera_l.yaml``."""
-    with LinspaceOnCpu():
-        trunk = hiera(config)
-    neck = FpnNeck(
-        position_encoding=PositionEmbeddingSine(num_pos_feats=config.mask_width),
-        d_model=config.mask_width,
-        backbone_channel_list=cast("list[int]", trunk.channel_list),
-        fpn_top_down_levels=[2, 3],
-        fpn_interp_model="nearest",
-    )
-    return SAM2Base(
-        image_encoder=ImageEncoder(trunk=trunk, neck=neck, scalp=1),
-        memory_attention=nn.Identity(),
-        memory_encoder=nn.Identity(),
-        image_size=config.mask_image_size,
-        directly_add_no_mem_embed=True,
-        use_high_res_features_in_sam=True,
-        multimask_output_in_sam=True,
-        multimask_min_pt_num=0,
-        multimask_max_pt_num=1,
-        multimask_output_for_tracking=True,
-        use_multimask_token_for_obj_ptr=True,
-        iou_prediction_use_sigmoid=True,
-        use_obj_ptrs_in_encoder=True,
-        add_tpos_enc_to_obj_ptrs=False,
-        use_mlp_for_obj_ptr_proj=True,
-        pred_obj_scores=True,
-        pred_obj_scores_mlp=True,
-        fixed_no_obj_ptr=True,
-    )
-
-
-def hiera(config: ModelConfig) -> Hiera:
-    """SAM 2's image backbone."""
-    return Hiera(
-        embed_dim=config.hiera_width,
-        num_heads=config.hiera_heads,
-        stages=config.hiera_stages,
-        global_att_blocks=config.hiera_global_blocks,
-        window_pos_embed_bkg_spatial_size=config.hiera_background,
-        window_spec=config.hiera_windows,
-    )
+    def decoded(self, levels: list[Tensor], prompts_MC: Tensor) -> Decoded:
+        """All that the mask decoder says, with the object's score and the tokens that become its pointer."""
+        return self.sam2.decoded(levels, prompts_MC)

@@ -114,23 +114,26 @@ def train_step(run: Run, step: Step | Exception, number: int, ranks: Ranks, stop
     _raise(fault, sums[3])
     assert isinstance(step, Step)
     counts = Counts(sums[0], sums[1])
-    parts = torch.zeros(4, dtype=F64, device=device)
+    parts = torch.zeros(5, dtype=F64, device=device)
     try:
         for batch in step.batches():
             with autocast(device, settings.precision):
-                loss = run.model.loss(batch.to(device), counts)
-            loss.total.backward()
-            parts += torch.stack([loss.total.detach(), loss.ce, loss.bce, loss.dice]).to(F64)
+                loss = run.model.loss(batch.to(device), counts, settings.object_score)
+            if loss.total.requires_grad:  # words alone teach no mask part
+                loss.total.backward()
+            presence = loss.ce.new_zeros(()) if loss.presence is None else loss.presence
+            parts += torch.stack([loss.total.detach(), loss.ce, loss.bce, loss.dice, presence]).to(F64)
     except CorpusError as error:
         fault = error
     told = torch.cat([parts, parts.new_tensor([stop.requested, fault is not None])])
-    total, ce, bce, dice, asked, faults = ranks.sum_over_ranks(told).tolist()
+    total, ce, bce, dice, presence, asked, faults = ranks.sum_over_ranks(told).tolist()
     _raise(fault, faults)
     stop.agreed = asked > 0
     norm = _move(run, step, number, total, ranks)
     numbers = {"epoch": float(step.epoch), "loss": total, "ce": ce, "lr": run.optimizer.param_groups[0]["lr"]}
     if counts.masks:
         numbers |= {"bce": bce, "dice": dice}
+        numbers |= {"object_score": presence} if settings.object_score else {}
     return numbers | {"grad_norm": norm, "samples": sums[2], "tokens": counts.tokens, "masks": counts.masks}
 
 

@@ -2,11 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.config import PRESETS, ModelConfig
+from model.config import PRESETS, ModelConfig, from_dict
 from shards.toml_table import RecipeError
 
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--preset", choices=PRESETS, help="the model's size (default: the source's own, else 7b)")
     which.add_argument("--config", type=_path, metavar="FILE", help="the model's sizes as JSON")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE",
+        help="change a field of it, for example memory=true or sam2_version=2.1",
+    )  # fmt: skip
 
 
 def _add_written(parser: argparse.ArgumentParser) -> None:
@@ -100,10 +104,25 @@ def _positive(text: str) -> float:
     return number
 
 
-def _config(args: argparse.Namespace) -> ModelConfig | None:
-    from model.weight_folders import read_config
+def _config(args: argparse.Namespace, paths: Iterable[Path]) -> ModelConfig | None:
+    """What is asked for; None where nothing is, and the sources say it."""
+    from model.weight_folders import config_at, read_config
 
-    return read_config(args.config) if args.config else PRESETS[args.preset] if args.preset else None
+    named = read_config(args.config) if args.config else PRESETS[args.preset] if args.preset else None
+    if not args.set:
+        return named
+    named = named or next(filter(None, map(config_at, paths)), PRESETS["7b"])
+    return from_dict(dict(map(_field, args.set)), named)
+
+
+def _field(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    if isinstance(getattr(PRESETS["7b"], name, None), str):
+        return name, value
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _dtype(args: argparse.Namespace) -> "torch.dtype | None":
@@ -118,7 +137,7 @@ def _dtype(args: argparse.Namespace) -> "torch.dtype | None":
 def _inspect(args: argparse.Namespace) -> int:
     from model.weights import inspect_weights
 
-    config = _config(args)
+    config = _config(args, args.paths)
     found = [inspect_weights(path, config) for path in args.paths]
     if args.json:
         print(json.dumps(found, indent=1))
@@ -139,7 +158,7 @@ def _import(args: argparse.Namespace) -> int:
     report = import_weights(
         origins,
         args.out,
-        _config(args),
+        _config(args, (origin.path for origin in origins)),
         dtype=_dtype(args),
         seed=args.seed,
         allow=args.allow_unexpected,

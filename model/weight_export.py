@@ -51,7 +51,7 @@ def export_weights(
     tensors = [
         _outgoing(release_name(name), files, name, dtype)
         for name in _model_names(files, config)
-        if name != MEMORY_PLACES or (kept and release_name(name) not in kept)
+        if name != MEMORY_PLACES or config.memory or (kept and release_name(name) not in kept)
     ]
     if extra is not None:
         tensors += [_outgoing(new, extra, old, dtype) for new, old in sorted(kept.items())]

@@ -24,6 +24,7 @@ from model.weight_names import (
     EMBEDDING,
     HEAD,
     MEMORY_PLACES,
+    NO_MEMORY,
     PARTS,
     VOCABULARY,
     kind_of,
@@ -31,6 +32,7 @@ from model.weight_names import (
     our_name,
     part_of,
     release_name,
+    sam2_version_of,
 )
 from shards.tokens import SPECIAL_TOKENS
 
@@ -105,9 +107,9 @@ def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def place_of(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> Place:
     """Where a source's tensor belongs: ``place``, ``no place`` by design, ``other shape`` or ``unexpected``."""
-    if (gone := no_place(name)) is not None:
-        return Place("no place", why=gone.why, kept=gone.kept)
     ours = our_name(name)
+    if ours not in shapes and (gone := no_place(name)) is not None:
+        return Place("no place", why=gone.why, kept=gone.kept)
     if ours is None or ours not in shapes:
         adapter = ".lora_" in name or ".base_layer." in name
         why = "a LoRA adapter: merge it into its base first" if adapter else "no rule knows this name"
@@ -115,9 +117,16 @@ def place_of(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, 
     wanted = shapes[ours]
     if shape == wanted or (ours in VOCABULARY and shape[1:] == wanted[1:]):
         return Place("place", ours)
+    if ours == MEMORY_PLACES and _remembers(shapes):
+        return Place("no place", why="of another width: it stands for a memory that was not built")
     if ours == MEMORY_PLACES:
-        return Place("no place", why="SAM 2's memory is never read", kept=True)
+        return Place("no place", why=NO_MEMORY, kept=True)
     return Place("other shape", ours, f"{list(shape)} there, {list(wanted)} in the model")
+
+
+def _remembers(shapes: Mapping[str, object]) -> bool:
+    """Whether a model with tensors of these names has SAM 2's memory."""
+    return any(name.startswith(f"{PARTS['sam2']}memory_attention.") for name in shapes)
 
 
 def _places(source: Source, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Place]:
@@ -201,6 +210,8 @@ def plan_import(
     sources = sorted(sources, key=lambda source: tuple(ROLES).index(source.role))
     places = [_places(source, shapes) for source in sources]
     chosen = _chosen(sources, places)
+    if "sam2" in chosen:
+        _check_version(sources[chosen["sam2"]], config)
     givers = {part: _Giver(sources[n], {p.ours: name for name, p in places[n].items()}) for part, n in chosen.items()}
     filler = _Filler(model, givers, _Reader(), tokenizer, dtype, seed)
     filled = {ours: filler.fill(ours, shape) for ours, shape in shapes.items()}
@@ -211,6 +222,16 @@ def plan_import(
         outgoing=[outgoing for _, outgoing in filled.values() if outgoing is not None],
         kept=[out for source, of in zip(sources, told, strict=True) for out in filler.kept(source, of["tensors"])],
     )
+
+
+def _check_version(source: Source, config: ModelConfig) -> None:
+    """Raise WeightsError where a source's SAM 2 is not the version that the model is of."""
+    found = sam2_version_of(source.files.stored)
+    if found not in (None, config.sam2_version):
+        raise WeightsError(
+            f"{source.told} holds SAM {found}, the model is described with {config.sam2_version}: add "
+            f"--set sam2_version={found}, or give the files of SAM {config.sam2_version}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +263,7 @@ class _Filler:
         seed: int,
     ) -> None:
         self.givers, self.reader, self.tokenizer, self.dtype, self.seed = givers, reader, tokenizer, dtype, seed
+        self.remembers = _remembers(model.state_dict())
         self._new_part = lru_cache(maxsize=1)(partial(_fresh, model, seed))
 
     def fill(self, ours: str, shape: tuple[int, ...]) -> Filled:
@@ -249,7 +271,7 @@ class _Filler:
         giver = self.givers.get(part)
         if giver is not None and (name := giver.name_of(ours)) is not None:
             return self._loaded(ours, shape, giver.source, name)
-        if giver is not None and ours == MEMORY_PLACES:
+        if giver is not None and ours == MEMORY_PLACES and not self.remembers:
             return self._initialised(ours, shape, "zeros: never read", partial(_zeros, shape))
         if giver is None and part in FRESH:
             rule = f"as a new model's {part}, seed {self.seed}: no source holds it"

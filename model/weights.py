@@ -45,7 +45,10 @@ from model.weight_plan import Plan, Source, place_of, plan_import, shapes_of, sk
 
 FORMAT: Final = 1
 """Raised when a file of an imported folder changes its meaning."""
-FREE: Final = ("vocab_size", "num_frames", "num_mask_frames", "max_region_frames", "region_tokens", "init_std")
+FREE: Final = (
+    *("vocab_size", "num_frames", "num_mask_frames", "max_region_frames", "region_tokens", "init_std"),
+    *("object_score", "compat"),
+)
 """Fields of ModelConfig that no weight depends on; a run may set them as it likes."""
 
 

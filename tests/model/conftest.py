@@ -81,6 +81,10 @@ def our_name() -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def small_config() -> ModelConfig:
+    return smallest_config()
+
+
+def smallest_config() -> ModelConfig:
     """Every part in its smallest form: 5 x 5 patches (odd, so a row and a column drop out), masks of 64 pixels."""
     return ModelConfig(
         num_frames=4,
@@ -109,18 +113,18 @@ def small_config() -> ModelConfig:
 @pytest.fixture(scope="session")
 def filled() -> Callable[[nn.Module], nn.Module]:
     """Gives a module weights by formula, the same on every version of torch."""
+    return fill_by_formula
 
-    def fill(module: nn.Module) -> nn.Module:
-        with torch.no_grad():
-            for name, tensor in module.state_dict().items():
-                noise = even_noise(tensor.numel(), zlib.crc32(name.encode())).view_as(tensor)
-                if tensor.dim() > 1:
-                    tensor.copy_(noise * (3 / tensor[0].numel()) ** 0.5)
-                else:  # a norm's scale, or a bias
-                    tensor.copy_(noise * 0.1 + name.endswith("weight"))
-        return module
 
-    return fill
+def fill_by_formula(module: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            noise = even_noise(tensor.numel(), zlib.crc32(name.encode())).view_as(tensor)
+            if tensor.dim() > 1:
+                tensor.copy_(noise * (3 / tensor[0].numel()) ** 0.5)
+            else:  # a norm's scale, or a bias
+                tensor.copy_(noise * 0.1 + name.endswith("weight"))
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,16 @@ from model import checkpoint
 from model.cli import main
 from model.distributed import Ranks
 from model.generate import in_seconds, parse_region
-from model.inference import Answerer, AnswerError, OpenClip, Shown, spans_of
+from model.inference import Answerer, Question, Shown, spans_of
+from model.open_clip import AnswerError, OpenClip
 from model.predict import Prediction, predict
 from model.recipe import load_train_recipe
 from model.run import open_run
+from model.segmenting import begin, segment
+from model.ufvideo import UFVideo
 from pipelines.build import build
 from pipelines.recipe import load_recipe
-from shards import rle
+from shards import rle, video
 from shards.reader import Corpus
 from shards.record import Clip
 from shards.stream import Draw
@@ -97,10 +100,11 @@ def says_seg(answerer: Answerer, monkeypatch: pytest.MonkeyPatch) -> None:
     seg, end = answerer.tokenizer.seg, answerer.tokenizer.im_end
     script: list[int] = []
 
-    def head(state: torch.Tensor) -> torch.Tensor:
+    def head(states: torch.Tensor) -> torch.Tensor:
         if not script:
             script.extend([seg, seg, end])
-        return torch.nn.functional.one_hot(torch.tensor(script.pop(0)), len(answerer.tokenizer)).float()
+        said = torch.full((len(states),), script.pop(0))
+        return torch.nn.functional.one_hot(said, len(answerer.tokenizer)).float()
 
     monkeypatch.setattr(answerer.model.language.lm_head, "forward", head)
 
@@ -138,6 +142,138 @@ def test_every_seg_has_a_mask_on_every_frame_and_frames_do_not_disturb_each_othe
     for all_of_it, part in zip(whole.masklets, few.masklets, strict=True):
         assert all(mask.shape == (opened.clip.height, opened.clip.width) for mask in part.values())
         assert all(np.array_equal(all_of_it[frame], mask) for frame, mask in part.items())
+
+
+WORDS = ["What is it?", "Where does the red circle go, and why does it go there at all?", "When?", "Hm."]
+
+
+def test_several_questions_are_answered_as_one_by_one(asked: Asked, answerer: Answerer) -> None:
+    """Their prompts differ in length, and one shows an object."""
+    draw = asked.draw("mevis-train")
+    opened = OpenClip.open(media_of(asked, draw))
+    mask = np.zeros((opened.clip.height, opened.clip.width), bool)
+    mask[5:20, 5:25] = True
+    questions = [*map(Question, WORDS), Question("What does <Ref> do?", [Shown(1, mask)])]
+    alone = [answerer.answer(opened, one.words, one.shown, max_new_tokens=16).text for one in questions]
+    together = answerer.answers(opened, questions, max_new_tokens=16)
+    assert [answer.text for answer in together] == alone
+    assert len(set(alone)) > 1, "or any order would do"
+    assert answerer.answers(opened, []) == []
+
+
+@pytest.mark.usefixtures("says_seg")
+def test_a_clip_is_seen_once_for_all_questions(asked: Asked, answerer: Answerer, monkeypatch) -> None:
+    opened = OpenClip.open(media_of(asked, asked.draw("mevis-train")))
+    seen: dict[str, list[int]] = {}
+    for name in ("vision", "connector", "segmentation.sam2.image_encoder"):
+        part = answerer.model.get_submodule(name)
+        count = seen.setdefault(name, [])
+        forward = part.forward
+        monkeypatch.setattr(part, "forward", lambda x, count=count, forward=forward: count.append(len(x)) or forward(x))
+    monkeypatch.setattr("model.inference.QUESTIONS_AT_ONCE", 2)
+    answers = answerer.answers(opened, [Question(words) for words in WORDS[:3]], mask_frames=5)
+    assert seen == {
+        "vision": [answerer.config.num_frames],
+        "connector": [1],
+        "segmentation.sam2.image_encoder": [5],
+    }
+    assert [len(answer.masklets) for answer in answers] == [2, 2, 2]
+
+
+def test_a_long_video_is_decoded_once_and_in_order(asked: Asked, monkeypatch) -> None:
+    (path, *_) = sorted((asked.root / "raw").rglob("*.mp4"))
+    opened = OpenClip.open(path)
+    wanted = range(0, opened.clip.num_frames, 3)
+    decodes: list[object] = []
+    monkeypatch.setattr("model.open_clip.FRAMES_READ", 4)
+    opened_by = video._opened
+    monkeypatch.setattr(video, "_opened", lambda *given: decodes.append(given) or opened_by(*given))
+    for one, other in zip(opened.in_order(wanted), opened.frames(wanted), strict=True):
+        assert np.array_equal(one, other)
+    assert len(decodes) == 2
+    assert len(list(opened.in_order(wanted[-4:]))) == 4
+    back = list(opened.backwards(wanted))
+    assert all(np.array_equal(one, other) for one, other in zip(back[::-1], opened.frames(wanted), strict=True))
+    assert list(opened.in_order([])) == []
+
+
+@pytest.fixture
+def remembers(answerer: Answerer, monkeypatch) -> Answerer:
+    """The same model, with a memory of random weights."""
+    config = replace(answerer.config, memory=True, memory_layers=1)
+    torch.manual_seed(3)
+    remembering = UFVideo(config).eval()
+    state = {n: t for n, t in answerer.model.state_dict().items() if not n.endswith("maskmem_tpos_enc")}
+    remembering.load_state_dict(state, strict=False)
+    monkeypatch.setattr(remembering.language.lm_head, "forward", answerer.model.language.lm_head.forward)
+    return Answerer(remembering, config, answerer.tokenizer)
+
+
+@pytest.mark.usefixtures("says_seg")
+def test_with_memory_an_object_is_found_on_one_frame_and_followed_both_ways(
+    asked: Asked, answerer: Answerer, remembers: Answerer, monkeypatch
+) -> None:
+    opened = OpenClip.open(media_of(asked, asked.draw("mevis-train")))
+    clip, at = opened.clip, 7
+    monkeypatch.setattr("model.segmenting.FRAMES_AT_ONCE", 3)
+    monkeypatch.setattr("model.open_clip.FRAMES_READ", 4)
+    alone = answerer.answer(opened, "Segment it.").masklets[0]
+    forth = remembers.answer(opened, "Segment it.").masklets[0]
+    both = remembers.answer(opened, "Segment it.", prompt_frame=at).masklets[0]
+    with pytest.raises(AnswerError, match=f"the prompt frame is {clip.num_frames}; the clip has 0…"):
+        remembers.answer(opened, "Segment it.", prompt_frame=clip.num_frames)
+    assert list(forth) == list(both) == list(range(clip.num_frames))
+    assert (both[at] ^ alone[at]).mean() < 0.01, "the prompted frame is segmented as without memory"
+    assert (forth[0] ^ alone[0]).mean() < 0.01
+    turned = OpenClip(opened.path, clip, opened.frame_paths[::-1])
+    # The words come from the clip, so the state of <Seg> is another in a turned one: follow the same state.
+    state = remembers.model.language.model.norm.weight.detach()[None]
+    track = begin(remembers.model, state, at)
+    list(segment(remembers.model, state, opened.in_order([at]), track))
+    back = list(segment(remembers.model, state, opened.backwards(range(at)), track.turned()))
+    mirrored = segment(remembers.model, state, turned.in_order(range(clip.num_frames - 1 - at, clip.num_frames)))
+    for one, other in zip(back, list(mirrored)[1:], strict=True):
+        assert (one ^ other).mean() < 0.01
+
+
+def test_without_memory_there_is_no_prompt_frame(asked: Asked, capsys) -> None:
+    picture = media_of(asked, asked.draw("refcoco-train"))
+    call = ["generate", "--checkpoint", str(asked.run), "--image", str(picture), "--prompt", "Hm?"]
+    assert main([*call, "--prompt-frame", "0"]) == 2
+    assert "the model has no memory" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("says_seg")
+def test_an_object_whose_score_is_negative_has_an_empty_mask(asked: Asked, answerer: Answerer) -> None:
+    opened = OpenClip.open(media_of(asked, asked.draw("mevis-train")))
+    config = replace(answerer.config, object_score=True)
+    scoring = UFVideo(config).eval()
+    scoring.load_state_dict(answerer.model.state_dict())
+    scoring.language.lm_head.forward = answerer.model.language.lm_head.forward
+    head = "segmentation.sam2.sam_mask_decoder.pred_obj_score_head.layers.2.bias"
+    for value, seen in ((-99.0, False), (99.0, True)):
+        torch.nn.init.constant_(scoring.get_parameter(head), value)
+        answer = Answerer(scoring, config, answerer.tokenizer).answer(opened, "Segment it.", mask_frames=3)
+        plain = answerer.answer(opened, "Segment it.", mask_frames=3)
+        assert any(mask.any() for mask in plain.masklets[0].values())
+        for frame, mask in answer.masklets[0].items():
+            assert np.array_equal(mask, plain.masklets[0][frame] & seen)
+
+
+@pytest.mark.usefixtures("says_seg")
+def test_the_command_takes_several_prompts(asked: Asked, answerer, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("model.generate.load_model", lambda folder: answerer)
+    picture, out = media_of(asked, asked.draw("refcoco-train")), asked.root / "several"
+    call = ["generate", "--checkpoint", str(asked.run), "--image", str(picture), "--out", str(out), "--json"]
+    call += ["--region", "9,9", "--region", "20,9", "--prompt", "Where is <Ref>?"]
+    assert main([*call, "--prompt", "And <Ref>?"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["prompts"] == ["Where is <Ref>?", "And <Ref>?"]
+    assert [answer["text"] for answer in told["answers"]] == ["<Seg><Seg>", "<Seg><Seg>"]
+    assert json.loads((out / "answer.json").read_text()) == told
+    assert (out / "overlay.webp").is_file()
+    assert main([*call, "--prompt", "And?"]) == 2
+    assert "0 <Ref> for 1 objects" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("says_seg")

@@ -477,28 +477,3 @@ def small_batch(config: ModelConfig, noise) -> Batch:
         mask_weight_M=torch.tensor([1.0, 1.0, 1.0, 2.0]),
         masks=tuple((noise(48, 40, seed=seed) > 0.5).to(torch.uint8) for seed in range(4, 8)),
     )
-
-
-DERIVED = {"total": 6.2062, "ce": 4.3803, "bce": 0.7456, "dice": 0.6694}
-"""Of our own code on 2026-11-21 (torch 2.13, transformers 5.23, CPU), when it was at parity with case d above: every
-loss within 2e-5, the ten gradients within 2e-2. They are no numbers of the reference. Tolerance 1e-4."""
-
-DERIVED_GRADIENTS = {
-    "connector.s1.b1.conv1.conv.weight": 0.96553,
-    "regions.feat_linear.0.weight": 0.2504,
-    "language.model.embed_tokens.weight": 1.98494,
-    "segmentation.project.0.weight": 0.2765,
-    "segmentation.sam2.sam_mask_decoder.conv_s0.weight": 0.92003,
-}
-"""Norms, likewise; tolerance 1e-2, for the reason that GRADIENT has."""
-
-
-def test_the_numbers_are_those_from_the_day_of_parity(small_config, filled, noise):
-    model, batch = filled(UFVideo(small_config)), small_batch(small_config, noise)
-    model.train_parts()
-    losses = model.loss(batch, batch.counts())
-    losses.total.backward()
-    ours = {name: float(getattr(losses, name).detach()) for name in DERIVED}
-    assert ours == pytest.approx(DERIVED, abs=1e-4)
-    norms = {name: float(model.get_parameter(name).grad.norm()) for name in DERIVED_GRADIENTS}
-    assert norms == pytest.approx(DERIVED_GRADIENTS, rel=1e-2)

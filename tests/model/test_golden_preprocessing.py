@@ -69,7 +69,7 @@ def test_the_frames_are_the_references(case_e):
 def page() -> dict[str, Any]:
     """What the page's blocks leave behind, run one after the other."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     names: dict[str, Any] = {}
     torch.manual_seed(0)
     with torch.no_grad():
@@ -85,6 +85,8 @@ def test_the_blocks_of_the_page_run_and_give_what_they_say(page):
     assert page["features"].shape == (5, config.grid**2, config.vision_width)
     assert page["mask_logits"].shape == page["object_major"].shape == (8, 128, 128)
     assert torch.equal(page["object_major"][5], page["mask_logits"][1 * 2 + 1])
+    torch.testing.assert_close(page["followed"][:2], page["mask_logits"][:2], rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(page["followed"][2:], page["mask_logits"][2:], atol=1e-2)
     assert page["output"].logits_CW.shape == (4, 361)
     assert torch.allclose(page["logits"][0, page["batch"].learned_column_C], page["output"].logits_CW, atol=1e-5)
     assert page["losses"].total.isfinite()

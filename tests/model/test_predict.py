@@ -192,7 +192,7 @@ def test_masks_of_the_true_answers_are_those_of_training(predicted, says, clip_c
     said = predicted(TALK, *(turn.text for turn in TALK.samples[0].turns[1::2]))
     example = load(outline(draw(TALK), clip_config, clip_words, seed=0), clip_config)
     batch, model = collate([example], clip_config, clip_words.pad), says("")
-    logits = upsampled(model.masks(model.read(*model.embed(batch)), batch), (HEIGHT, WIDTH))
+    logits = upsampled(model.segment(model.read(*model.embed(batch)), batch).logits_MZZ, (HEIGHT, WIDTH))
     assert tuple(said.masks) == example.outline.masks
     expected = logits.numpy() > 0
     sure = np.abs(logits.numpy()) > 1e-3

@@ -58,13 +58,28 @@ corpus = "c"
 
 
 def test_all_parts_can_be_named_at_once(tmp_path) -> None:
-    assert read(tmp_path, LEAST + '[train]\nparts = "all"\n').train.parts == tuple(PARTS)
+    without = tuple(part for part in PARTS if part != "memory")
+    assert read(tmp_path, LEAST + '[train]\nparts = "all"\n').train.parts == without
+    remembers = LEAST.replace('"tiny"', '"tiny"\nmemory = true')
+    assert read(tmp_path, remembers + '[train]\nparts = "all"\n').train.parts == tuple(PARTS)
+
+
+def test_an_object_score_that_is_trained_is_used(tmp_path) -> None:
+    assert not read(tmp_path, LEAST).config.object_score
+    recipe = read(tmp_path, LEAST + "[train]\nobject_score = 0.5\n")
+    assert (recipe.train.object_score, recipe.config.object_score) == (0.5, True)
+    assert read(tmp_path, LEAST.replace('"tiny"', '"tiny"\nobject_score = true')).config.object_score
+
+
+def test_what_the_release_does_wrong_can_be_asked_for(tmp_path) -> None:
+    text = LEAST.replace('"tiny"', '"tiny"\ncompat = ["object_order", "seg_state"]')
+    assert read(tmp_path, text).config.compat == ("object_order", "seg_state")
 
 
 def test_how_often_a_run_is_saved_is_no_part_of_what_it_learns(tmp_path) -> None:
-    before = learned_by(read(tmp_path, LEAST))
-    assert learned_by(read(tmp_path, LEAST + "[train]\nsave_every = 7\nworkers = 9\nkeep = 1\n")) == before
-    assert learned_by(read(tmp_path, LEAST + "[train]\nlr = 1e-3\n")) != before
+    before = learned_by(read(tmp_path, LEAST).train)
+    assert learned_by(read(tmp_path, LEAST + "[train]\nsave_every = 7\nworkers = 9\nkeep = 1\n").train) == before
+    assert learned_by(read(tmp_path, LEAST + "[train]\nlr = 1e-3\n").train) != before
 
 
 @pytest.mark.parametrize(
@@ -78,6 +93,9 @@ def test_how_often_a_run_is_saved_is_no_part_of_what_it_learns(tmp_path) -> None
         (LEAST.replace('"tiny"', '"tiny"\nnum_frames = 7'), "make it even"),
         (LEAST.replace('"tiny"', '"tiny"\nvocab_size = 7'), "has no key `vocab_size`"),
         (LEAST + '[train]\nparts = ["connectr"]\n', "did you mean 'connector'?"),
+        (LEAST + '[train]\nparts = ["memory"]\n', "unless [model] says `memory = true`"),
+        (LEAST.replace('"tiny"', '"tiny"\ncompat = ["order"]'), "`compat` has 'order'; there are object_order, seg_st"),
+        (LEAST + "[train]\nobject_score = -1\n", "`object_score` is -1"),
         (LEAST + "[train]\nlr = 0\n", "`lr` is 0, not above 0"),
         (LEAST + "[train]\nwarmup = 3\n", "`warmup` is 3, not a share between 0 and 1"),
         (LEAST + "[train]\nmicro_batch = 0\n", "`micro_batch` is 0, not 1 or more"),

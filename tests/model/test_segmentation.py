@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.sam2_modules import Decoded
 from model.segmentation import SegmentationHead, upsampled
 
 FRAME_M, OBJECT_M = torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 1, 1, 0, 1])
@@ -58,7 +59,8 @@ def test_masks_are_float32_at_the_frames_size(head, states, frames):
 def test_the_mask_of_the_best_score_is_taken_for_each_pair(head, states, frames, monkeypatch):
     low_res = torch.arange(3.0)[None, :, None, None].expand(3, 3, 16, 16)
     scores = torch.tensor([[0.1, 0.2, 0.9], [0.9, 0.2, 0.1], [0.3, 0.4, 0.1]])
-    monkeypatch.setattr(head, "decode", lambda levels, prompts: (low_res, scores))
+    found = Decoded(low_res, scores, torch.zeros(3, 3, 32), torch.zeros(3, 1))
+    monkeypatch.setattr(head, "decoded", lambda levels, prompts: found)
     masks = head(states, frames, torch.arange(3), torch.zeros(3, dtype=torch.int64))
     assert masks.amin((1, 2)).tolist() == masks.amax((1, 2)).tolist() == [2, 0, 1]
 

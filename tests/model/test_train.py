@@ -22,6 +22,7 @@ from model.predict import predict
 from model.recipe import load_train_recipe
 from model.run import Run, open_run
 from model.train import NotFinite, Stop, Trained, train, train_step
+from model.ufvideo import PARTS
 from pipelines.build import build
 from pipelines.recipe import load_recipe
 from shards.manifest import CorpusError
@@ -154,6 +155,43 @@ def test_micro_batches_change_nothing_but_rounding(written, tmp_path) -> None:
         assert one == pytest.approx(four, rel=2e-3, abs=1e-5)
 
 
+REMEMBERS = {"layers = 1\nvision": 'layers = 1\nmemory = true\nsam2_version = "2.1"\nvision'}
+SCORES = {'parts = "all"': 'parts = "all"\nobject_score = 0.5'}
+
+
+def test_micro_batches_change_nothing_with_memory_and_object_score_either(written, tmp_path) -> None:
+    """Each micro-batch of one holds a sample with masks, or one of words alone."""
+    more = REMEMBERS | SCORES
+    trained(written("one", more | {"micro_batch = 2": "micro_batch = 1"}), tmp_path / "one", 2)
+    trained(written("four", more | {"micro_batch = 2": "micro_batch = 4"}), tmp_path / "four", 2)
+    for one, four in zip(numbers(tmp_path / "one"), numbers(tmp_path / "four"), strict=True):
+        assert one == pytest.approx(four, rel=2e-3, abs=1e-5)
+        assert one["object_score"] > 0
+
+
+def test_memory_learns_where_it_is_asked_to(written, tmp_path) -> None:
+    run = opened(written("memory", REMEMBERS | {'"all"': '["memory"]'}), tmp_path / "run")
+    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
+    step = next_step(run, lambda step: any(len({frame for _, frame in plan.masks}) > 1 for plan in step.outlines))
+    train_step(run, step, 0, ALONE, Stop())
+    moved = {name for name, parameter in run.model.named_parameters() if not torch.equal(before[name], parameter)}
+    assert all(name.startswith(PARTS["memory"]) for name in moved)
+    for part in ("memory_attention.layers.0.cross_attn_image.", "memory_encoder.mask_downsampler.", "obj_ptr_proj."):
+        assert any(name.startswith(f"segmentation.sam2.{part}") for name in moved), part
+
+
+def test_a_run_from_before_a_field_was_there_goes_on(written, tmp_path) -> None:
+    opened(written(), tmp_path / "run")
+    told = json.loads((tmp_path / "run" / "run.json").read_text())
+    for name in ("memory", "sam2_version", "memory_frames", "memory_layers", "object_score", "compat"):
+        del told["model"][name]
+    del told["train"]["object_score"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(told))
+    opened(written(), tmp_path / "run")
+    with pytest.raises(RecipeError, match="model.memory was False, is True"):
+        opened(written("other", REMEMBERS), tmp_path / "run")
+
+
 def test_bf16_takes_nearly_the_same_first_steps(written, tmp_path) -> None:
     trained(written("fp32", {'parts = "all"': 'parts = "all"\nprecision = "fp32"'}), tmp_path / "fp32", 2)
     trained(written("bf16", {'parts = "all"': 'parts = "all"\nprecision = "bf16"'}), tmp_path / "bf16", 2)
@@ -246,7 +284,13 @@ def opened(recipe: Path, folder: Path) -> Run:
 
 def first_step(run: Run) -> Step:
     """The first step with its batches decoded, since they go when the loader does."""
-    step = next(loader := iter(Loader(run.stream, run.config, run.tokenizer, 2, 2048, 1)))
+    return next_step(run, lambda step: True)
+
+
+def next_step(run: Run, wanted: Callable[[Step], bool]) -> Step:
+    """The first step that is wanted, likewise."""
+    loader = iter(Loader(run.stream, run.config, run.tokenizer, 2, 2048, 1))
+    step = next(step for step in loader if wanted(step))
     list(step.batches())
     loader.close()
     return step

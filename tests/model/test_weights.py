@@ -33,7 +33,7 @@ from model.tokenizer import CONTROL_TOKENS, Tokenizer
 from model.ufvideo import UFVideo
 from model.weight_export import export_weights
 from model.weight_files import Outgoing, TensorFiles, WeightsError, write_sharded
-from model.weight_names import MEMORY_PLACES, no_place, our_name, release_name
+from model.weight_names import MEMORY_PLACES, NO_MEMORY, no_place, our_name, release_name
 from model.weight_plan import drawn_rows
 from model.weights import Origin, import_weights, inspect_weights, load_weights
 from pipelines.build import build
@@ -205,7 +205,7 @@ def test_every_name_of_our_model_goes_to_the_release_and_comes_back(weights) -> 
         ("model.vision_tower.vision_tower.head.probe", "vision.siglip.head.probe"),
         ("base_model.model.model.mm_projector.readout.0.bias", "connector.readout.0.bias"),
         ("base_model.model.lm_head.weight", "language.lm_head.weight"),
-        ("memory_encoder.fuser.layers.1.gamma", "segmentation.sam2.memory_encoder.fuser.layers.1.g_weight"),
+        ("memory_encoder.fuser.layers.1.gamma", "segmentation.sam2.memory_encoder.fuser.layers.1.gamma"),
         ("no_mem_embed", "segmentation.sam2.no_mem_embed"),
         ("model.audio_tower.weight", None),
     ],
@@ -242,7 +242,7 @@ def test_what_has_no_place_is_kept_and_told(release, clip_config, noise, tmp_pat
     assert source["kind"] == "UFVideo"
     told = {name: entry for name, entry in source["tensors"].items() if entry["status"] != "used"}
     expected = {SAM2 + name.replace("gamma", "g_weight"): t.half() for name, t in memory(noise).items()}
-    assert told == {n: {"status": "no place", "why": "SAM 2's memory is never read", "kept": True} for n in expected}
+    assert told == {n: {"status": "no place", "why": NO_MEMORY, "kept": True} for n in expected}
     kept = load_file(tmp_path / "in" / "unused.safetensors")
     assert kept.keys() == expected.keys()
     assert all(torch.equal(kept[name], tensor) for name, tensor in expected.items())
@@ -532,7 +532,7 @@ def test_weights_of_another_size_are_refused_by_name(release, clip_config, tmp_p
 
 def test_a_folder_of_the_wrong_part_is_refused(parts, clip_config, tmp_path) -> None:
     wrong = {**parts, "vision": parts["sam2"]}
-    with pytest.raises(WeightsError, match=r"--vision .* holds nothing of that part \(it looks like SAM 2\)"):
+    with pytest.raises(WeightsError, match=r"--vision .* holds nothing of that part \(it looks like SAM 2\.0\)"):
         import_weights(origins(wrong), tmp_path / "in", clip_config)
 
 
@@ -680,7 +680,7 @@ def test_what_a_folder_holds_is_told_part_by_part(release, parts, weights, clip_
     call = ["weights", "inspect", "--config", str(tmp_path / "config.json"), *map(str, paths)]
     assert main([*call, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert [one["kind"] for one in told] == ["UFVideo", "Qwen2", "SigLIP", "SAM 2"]
+    assert [one["kind"] for one in told] == ["UFVideo", "Qwen2", "SigLIP", "SAM 2.0"]
     assert told[0]["names"]["no place"].keys() == {SAM2 + name.replace("gamma", "g_weight") for name in MEMORY}
     sam2 = told[0]["parts"]["sam2"]
     count = len([name for name in weights if name.startswith("segmentation.sam2.")]) - 1
