@@ -88,8 +88,9 @@ class RawFiles:
         self._inputs[path] = InputFile(path, reading.size, reading.hash.hexdigest())
 
     def text(self, path: str) -> str:
-        """The text in ``path``: UTF-8, and Latin-1 in the lines that are not that."""
-        lines = self.read(path).removeprefix(codecs.BOM_UTF8).split(b"\n")
+        """The text in ``path``: UTF-8, and Latin-1 in the lines that are not that. Every line ends in ``\\n``."""
+        data = self.read(path).removeprefix(codecs.BOM_UTF8)
+        lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         return "\n".join(_decoded(line) for line in lines)
 
     def pickle(self, path: str) -> Any:

@@ -6,6 +6,7 @@ the annotation file at hand and the end of the build the driver keeps a few word
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from shards.skips import Skipped
 
 CHUNK_ITEMS: Final = 256
 CHUNK_BYTES: Final = 8 << 20
+DEEPER: Final = 500
 
 Json = Any
 
@@ -115,10 +117,10 @@ class _Scan:
                     tell(self.entry, len(self.keys))
         tell(self.entry, len(self.keys))
         self.inputs = converter.files.inputs
-        if not self.keys:
+        if not self.keys and not self.entry.narrowed:
             files = ", ".join(file.path for file in self.inputs) or "its files"
             raise DatasetError(
-                f"entry {self.entry.name}: {files} in {self.entry.root} hold no item (with these options): "
+                f"entry {self.entry.name}: {files} in {self.entry.root} hold no item: "
                 "download them again, or take the entry out of the recipe"
             )
 
@@ -219,6 +221,16 @@ def _merged(id: str, fragments: list[Fragment], chosen: bytearray, file: BinaryI
     return b'%s,"parts":[%s]}' % (head[:-1], b",".join(parts))
 
 
+def _parsed(payload: bytes) -> Json:
+    """The JSON, which nests a little deeper than what the scan could read at Python's limit."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + DEEPER)
+    try:
+        return json.loads(payload)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def payload_of(clips: Iterable[RawClip]) -> bytes:
     """The payload of whole clips, which ``raw_clips`` gives back."""
     return b"[%s]" % b",".join(_whole(clip) for clip in clips)
@@ -231,7 +243,7 @@ def _whole(clip: RawClip) -> bytes:
 
 def raw_clips(payload: bytes) -> Iterator[RawClip]:
     """The clips of a chunk, as ``scan`` stated them, with the items that were chosen."""
-    for raw in json.loads(payload):
+    for raw in _parsed(payload):
         items: list[Item] = []
         shared: dict[str, Json] = {}
         for part, flags in zip(raw["parts"], raw["chosen"], strict=True):

@@ -30,6 +30,12 @@ class Entry:
     def open(self) -> Converter:
         return find_converter(self.converter)(self.root, self.split, self.options)
 
+    @property
+    def narrowed(self) -> bool:
+        """Whether an option is not at its default, which may leave nothing of a release."""
+        declared = find_converter(self.converter).options
+        return any(value != declared[name].resolve(name, None) for name, value in self.options.items())
+
     def public(self) -> dict[str, Any]:
         """The entry as the manifest states it: without the root, and with no path of this machine."""
         options = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from converters.raw_files import DatasetError
 from converters.world import write_world
 from pipelines import build as building
 from pipelines.build import BuildFailed, build
@@ -94,10 +95,24 @@ def test_an_expression_in_another_encoding_is_one_skip(release):
     before, _ = built(root, "mevis")
     text = path.read_bytes()
     at = text.index(b'"exp": "') + len(b'"exp": "')
-    path.write_bytes(text[:at] + b"caf\xe9 " + text[at:])
+    path.write_bytes(text[:at] + b"\xe9t\xe9 " + text[at:])
     after, skipped = built(root, "mevis")
     (lost,) = set(before) - set(after)
     assert skipped == {lost: "malformed"}
+
+
+@pytest.mark.parametrize("depth", [900, 985, 990])
+def test_an_item_that_nests_deep_is_no_crash(release, depth):
+    root = release("mevis")
+    path = root / "train" / "meta_expressions.json"
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b'"exp": "', b'"deep": %s%s, "exp": "' % (b"[" * depth, b"]" * depth), 1))
+    try:
+        samples, _ = built(root, "mevis")
+    except DatasetError as error:  # too deep to read at all
+        assert "meta_expressions.json" in str(error)  # noqa: PT017
+    else:
+        assert samples
 
 
 @pytest.mark.parametrize("table", ["images", "annotations"])

@@ -68,6 +68,12 @@ def test_any_pickle_is_plain_data_or_refused(tmp_path_factory, data, head):
     json.dumps(found)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_in_any_way(files, end):
+    (files.root / "lines.txt").write_bytes(f"one{end}two{end}".encode())
+    assert files.text("lines.txt") == "one\ntwo\n"
+
+
 EXECUTES = [
     b"cos\nsystem\n(S'true'\ntR.",
     b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.",

@@ -36,6 +36,7 @@ class Listed(Converter):
 @pytest.fixture
 def plan_of(tmp_path, monkeypatch):
     monkeypatch.setattr(Entry, "open", lambda self: Listed(self.root, self.split, {}))
+    monkeypatch.setattr("pipelines.recipe.find_converter", lambda name: Listed)
 
     def plan_of(take: int | None = None, **found: list[RawClip | Skipped]):
         Listed.found = found
@@ -125,5 +126,5 @@ def test_a_clip_whose_items_were_not_taken_is_no_work(plan_of):
 
 
 def test_an_entry_without_any_item_is_an_error_of_the_data(plan_of):
-    with pytest.raises(DatasetError, match=r"entry a: its files in .* hold no item .*: download them again"):
+    with pytest.raises(DatasetError, match=r"entry a: its files in .* hold no item: download them again"):
         plan_of(a=[])

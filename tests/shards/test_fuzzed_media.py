@@ -4,7 +4,9 @@ Examples that ever fail are kept here as ``@example``; so far none did.
 """
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -26,7 +28,7 @@ def video(suffix: str) -> bytes:
     out = io.BytesIO()
     name = {".mkv": "matroska"}.get(suffix, suffix[1:])
     with av.open(out, "w", format=name) as container:
-        stream = container.add_stream(CODECS[suffix], rate=25)
+        stream: Any = container.add_stream(CODECS[suffix], rate=25)
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
         for picture in PIXELS_THWC:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
@@ -63,7 +65,7 @@ def damaged(draw, suffix: str) -> bytes:
     return bytes(data)
 
 
-def tried(call, *args):
+def tried(call: Callable[..., Any], *args: Any) -> tuple[Any, str | None]:
     """(what the call gives, None), or (None, the words of its refusal, which are one line)."""
     try:
         return call(*args), None
