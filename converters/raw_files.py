@@ -1,6 +1,7 @@
 """Reading the annotation files of a release: safely, with every file that was read accounted for."""
 
 import codecs
+import csv
 import hashlib
 import io
 import math
@@ -73,7 +74,12 @@ class RawFiles:
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[json_stream.Read]:
-        """A function that reads on in the file. What was read to the end is one of the ``inputs``."""
+        """A function that reads on in the file. What was read to the end is one of the ``inputs``.
+
+        SkipItem for a path that climbs out, which an item may have named; for links, see ``inside``.
+        """
+        if path.startswith("/") or ".." in PurePosixPath(path).parts or "\0" in path:
+            raise SkipItem("unsafe_path", f"{path!r} leads out of the dataset's root")
         try:
             with (self.root / path).open("rb") as file:
                 reading = _Reading(file)
@@ -86,6 +92,24 @@ class RawFiles:
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or reading.size != after.st_size:
             raise DatasetError(f"{self.root / path} changed while it was read: let its download end, then build again")
         self._inputs[path] = InputFile(path, reading.size, reading.hash.hexdigest())
+
+    def table(self, path: str, *columns: str, separator: str = ",") -> Iterator[dict[str, str] | None]:
+        """The rows below the header of a CSV file, as text by column; None for a row with more or fewer cells.
+
+        DatasetError where one of ``columns`` is missing, or stands twice.
+        """
+        rows = csv.reader(io.StringIO(self.text(path), newline=""), delimiter=separator, strict=True)
+        try:
+            header = [name.strip() for name in next(rows, [])]
+            if wrong := [name for name in columns if header.count(name) != 1]:
+                raise self.unreadable(
+                    path, f"has the columns {', '.join(header) or 'none'}: {wrong[0]!r} is not once there"
+                )
+            for row in rows:
+                if row:
+                    yield dict(zip(header, row, strict=True)) if len(row) == len(header) else None
+        except csv.Error as error:
+            raise self.unreadable(path, f"is not CSV ({error})") from None
 
     def text(self, path: str) -> str:
         """The text in ``path``: UTF-8, and Latin-1 in the lines that are not that. Every line ends in ``\\n``."""

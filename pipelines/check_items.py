@@ -45,6 +45,14 @@ class _Found:
     reason: str = ""
     detail: str = ""
     shared: dict[str, Any] | None = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
+    """Of the files that each clip has of its own: those that some piece of it has, and those said to be None."""
+
+    def settle(self, id: str) -> None:
+        """All pieces were seen: what none of them gave is absent."""
+        if not self.reason and (lacking := sorted(self.absent - self.given)):
+            self.reason, self.detail = "missing_annotation", f"{id} has no {' and no '.join(lacking)}"
 
 
 def look_for_media(entry: Entry, seed: int, tell: Callable[[int], None] = lambda items: None) -> Items:
@@ -53,6 +61,8 @@ def look_for_media(entry: Entry, seed: int, tell: Callable[[int], None] = lambda
     converter = entry.open()
     keys = [need.per_clip for need in converter.release() if need.per_clip]
     rows = list(_rows(converter, keys, clips, tell))
+    for id, clip in clips.items():
+        clip.settle(id)
     if entry.take is not None and entry.take < len(rows):
         rows = heapq.nsmallest(entry.take, rows, lambda row: _rank(seed, row[0]))
     lost: Counter[str] = Counter()
@@ -93,15 +103,16 @@ def _rows(
 
 def _look(converter: Converter, keys: list[str], raw: RawClip, clip: _Found) -> None:
     """Look for the clip's media, unless that was done; what its items share may come in several pieces."""
+    for key in keys:
+        if key in raw.shared:
+            (clip.absent if raw.shared[key] is None else clip.given).add(key)
     if clip.shared is None:
         return
     clip.shared |= raw.shared
     try:
         ref = converter.media(RawClip(raw.id, (), clip.shared))
-        shared, clip.reason, clip.detail, clip.shared = clip.shared, "", "", None
+        clip.reason, clip.detail, clip.shared = "", "", None
         _exists(converter, ref)
-        if absent := [key for key in keys if shared.get(key) is None]:
-            raise SkipItem("missing_annotation", f"{raw.id} has no {' and no '.join(absent)}")
     except SkipItem as skip:
         clip.reason, clip.detail = skip.reason, skip.detail
     except Exception as error:  # a build skips the item too; what the media needs may come with the next piece

@@ -174,7 +174,9 @@ def class_of(name: str, task: str) -> str:
     if task not in TASKS:
         raise RecipeError(f"--task {task}: there are scaffolds for {', '.join(TASKS)}")
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise RecipeError(f"{name!r} is not 2 to 30 of a-z, 0-9 and _, beginning with a letter")
+        other = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
+        hint = f"; try {other}" if NAME.fullmatch(other) and not keyword.iskeyword(other) else ""
+        raise RecipeError(f"{name!r} is not 2 to 30 of a-z, 0-9 and _, beginning with a letter{hint}")
     example = "".join(part.capitalize() for part in name.split("_"))
     if name in CONVERTERS:
         raise RecipeError(f"{name} is a bundled converter already: choose another name")

@@ -103,9 +103,24 @@ def _apply(raw: dict[str, Any], change: str) -> None:
 
 def _dataset_named(datasets: list[Any], step: str, change: str) -> Any:
     for position, dataset in enumerate(datasets):
-        if isinstance(dataset, dict) and step in (str(position), dataset.get("name"), dataset.get("converter")):
+        if isinstance(dataset, dict) and step in (str(position), _name_of(dataset), dataset.get("converter")):
             return dataset
-    raise RecipeError(f"--set {change}: no dataset {step!r} in the recipe")
+    names = [str(_name_of(dataset)) for dataset in datasets if isinstance(dataset, dict)]
+    raise RecipeError(
+        f"--set {change}: no dataset {step!r} in the recipe{nearest(step, names)}; it has {', '.join(names)}"
+    )
+
+
+def _name_of(dataset: dict[str, Any]) -> Any:
+    """The name of a ``[[dataset]]``, also where the recipe leaves it to us; None where something is wrong with it."""
+    if "name" in dataset:
+        return dataset["name"]
+    try:
+        converter, given = find_converter(dataset["converter"]), dataset.get("options", {})
+        options = {name: option.resolve(name, given.get(name)) for name, option in converter.options.items()}
+        return default_name(converter, dataset["split"], options)
+    except (KeyError, TypeError, AttributeError, ValueError):  # told when the recipe is read
+        return None
 
 
 def _value(text: str) -> Any:

@@ -9,23 +9,28 @@ The conformance kit (``pipelines.conformance``) tries a converter on releases th
 Let the release have what the real one has: every form an annotation takes, and an item for every fault you know of.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from shards.record import Span
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """One entry of the release: the keys of its samples, and of every other item the reason why it is skipped.
 
-    A key is in both where a later item is a ``duplicate`` of a good one, or a ``key_conflict``.
+    A key is in both where a later item is a ``duplicate`` of a good one, or a ``key_conflict``. ``options`` are those
+    that the entry is converted with; one ``Expected`` for each choice that changes anything. ``spans`` are what was
+    filmed, in seconds, for the samples that are named there: an end read as inclusive is found by nothing else.
     """
 
     split: str
     samples: Collection[str]
     skips: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    spans: Mapping[str, Sequence[Span]] = field(default_factory=dict)
 
 
 class World:

@@ -2,7 +2,7 @@
 
 import functools
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pipelines.conformance.world import Case, linked_copy
 from pipelines.plan import payload_of, raw_clips
 from pipelines.recipe import Entry
 from shards import rle
-from shards.record import Record, Sample, from_json, to_json
+from shards.record import Record, Sample, Span, from_json, to_json
 from shards.tokens import REF, SEG, taus_in, taus_of, text_of
 from templates import TemplateError, render
 
@@ -133,6 +133,20 @@ def bad_spans(facts: list[Fact]) -> Iterator[str]:
             for start, end in sample.spans:
                 if not window[0] <= start <= end <= window[1]:
                     yield f"{sample.key}: the span {(start, end)} does not lie in {window}"
+
+
+def other_spans(filmed: Mapping[str, Sequence[Span]], facts: list[Fact]) -> Iterator[str]:
+    """The spans are those that the world states, within a millisecond."""
+    for _, record in facts:
+        for sample in record.samples:
+            wanted = filmed.get(sample.key)
+            if wanted is not None and not _near(sample.spans, wanted):
+                yield f"{sample.key} has the spans {list(sample.spans)}, filmed was {list(map(tuple, wanted))}"
+
+
+def _near(spans: Sequence[Span], others: Sequence[Span]) -> bool:
+    times, wanted = ([t for span in each for t in span] for each in (spans, others))
+    return len(times) == len(wanted) and all(abs(a - b) <= 1e-3 for a, b in zip(times, wanted, strict=True))
 
 
 def bad_masks(facts: list[Fact]) -> Iterator[str]:

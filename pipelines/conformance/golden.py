@@ -38,7 +38,7 @@ def _why(case: Case, skip: Skipped) -> str:
     """Reason and detail; of broken media the reason alone, since the detail counts the bytes of an encoder."""
     if skip.reason == "bad_media":
         return skip.reason
-    detail = skip.detail.replace(str(case.root), "<root>").encode("ascii", "backslashreplace").decode("ascii")
+    detail = skip.detail.replace(str(case.root), "<root>").encode("utf-8", "backslashreplace").decode("utf-8")
     return f"{skip.reason}: {detail}"
 
 

@@ -172,7 +172,7 @@ def _large_parts(value: Any) -> Iterator[str]:
     parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     inner = [text for part in parts for text in _large_parts(part)]
     yield from inner
-    if not inner and len(text := json.dumps(value)) >= LARGE:
+    if not inner and not isinstance(value, bytes) and len(text := json.dumps(value)) >= LARGE:
         yield text
 
 

@@ -99,6 +99,10 @@ class ConverterLaws:
     def test_spans_lie_in_clip_and_window(self, worlds: "Tried") -> None:
         worlds.facts("0 ≤ start ≤ end ≤ duration, inside the window", fact_laws.bad_spans)
 
+    def test_spans_are_what_was_filmed(self, worlds: "Tried") -> None:
+        law = "spans are those that the world filmed"
+        worlds.all(law, lambda case: fact_laws.other_spans(case.expected.spans, worlds.facts_of(case)))
+
     def test_masks_and_boxes_fit_the_clip(self, worlds: "Tried") -> None:
         worlds.facts("masks have the clip's size, boxes lie in it, both on its frames", fact_laws.bad_masks)
 
@@ -221,10 +225,12 @@ class Tried:
 
     def facts(self, law: str, problems: Callable[[Any], Iterable[str]]) -> None:
         __tracebackhide__ = True
-        for case in self.cases:
-            if case not in self._facts:
-                self._facts[case] = list(fact_laws.facts_of(case))
-            hold(f"{law} ({case})", problems(self._facts[case]))
+        self.all(law, lambda case: problems(self.facts_of(case)))
+
+    def facts_of(self, case: Case) -> list[Any]:
+        if case not in self._facts:
+            self._facts[case] = list(fact_laws.facts_of(case))
+        return self._facts[case]
 
 
 class _Named:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from converters.table import CONVERTERS, UnknownConverter, find_converter
-from converters.world import DATASETS, Truth, write_world
+from converters.world import DATASETS, Truth, TruthSample, write_world
 from converters.world.expected import Expected, World, Writer
+from shards.record import Span
 
 FOLDERS: Final = {"refcoco": "refer", "refcoco_plus": "refer", "refcocog": "refer"}
 IN_ORDER: Final[Mapping[str, Collection[str]]] = {
@@ -58,11 +59,15 @@ def _generated(name: str) -> Writer:
 
 def _world(name: str, truth: Truth) -> World:
     entries = [
-        Expected(entry[1], tuple(samples), truth.skips[entry], _options(entry))
+        Expected(entry[1], tuple(samples), truth.skips[entry], _options(entry), _spans(samples))
         for entry, samples in truth.samples.items()
         if entry[0] == name
     ]
     return World(*entries, in_order=IN_ORDER.get(name, ()))
+
+
+def _spans(samples: Mapping[str, TruthSample]) -> dict[str, tuple[Span, ...]]:
+    return {key: sample.spans for key, sample in samples.items()}
 
 
 def _options(entry: tuple[str, ...]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from converters.world.words import verb
 
 def write(root: Path, clips: int, seed: int) -> World:
     items: list[dict[str, Any]] = []
+    spans: dict[str, list[tuple[float, float]]] = {}
     for number in range(clips):
         scene = make_scene(f"{seed}/{number}", number)  # shapes that move: times and masks are known
         write_video(root / "videos" / f"{number}.mp4", scene)
@@ -23,6 +24,7 @@ def write(root: Path, clips: int, seed: int) -> World:
             first, last = (shape.begin, shape.end) if shape.end else (0, scene.num_frames)
             text = f"the {shape.name} {verb(shape)}"
             times = {"from": round(first / scene.fps, 2), "to": round(last / scene.fps, 2)}
+            spans[f"example/train/{len(items)}"] = [(times["from"], min(times["to"], scene.duration))]
             items.append({"id": len(items), "video": f"{number}.mp4", "text": text, **times})
     samples = [f"example/train/{item['id']}" for item in items]
     # One item for every fault that the release is known to have.
@@ -37,7 +39,7 @@ def write(root: Path, clips: int, seed: int) -> World:
         skips[f"example/train/{len(items)}"] = reason
         items.append(items[0] | {"id": len(items)} | change)
     (root / "train.json").write_text(json.dumps(items, indent=1), encoding="utf-8")
-    return World(Expected("train", samples, skips))
+    return World(Expected("train", samples, skips, spans=spans))
 
 
 if __name__ == "__main__":

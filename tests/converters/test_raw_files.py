@@ -172,3 +172,44 @@ def test_a_link_in_a_circle_is_no_crash(linked):
     (linked / "videos" / "a").symlink_to("b")
     (linked / "videos" / "b").symlink_to("a")
     assert not inside(linked, "a", "videos").exists()
+
+
+# ------------------------------------------------------------------------------------------------- tables
+
+
+def table(files, content: str, *columns: str, separator: str = ","):
+    (files.root / "a.csv").write_bytes(content.encode())
+    return list(files.table("a.csv", *columns, separator=separator))
+
+
+def test_rows_are_read_by_column_whatever_their_order(files):
+    rows = table(files, '\ufeffid, text\r\n1,"a, ""b""\r\nc"\r\n\r\n2,d\r\n', "text", "id")
+    assert rows == [{"id": "1", "text": 'a, "b"\nc'}, {"id": "2", "text": "d"}]
+
+
+def test_another_separator_may_be_named(files):
+    assert table(files, "id\ttext\n1\ta, b\n", "id", separator="\t") == [{"id": "1", "text": "a, b"}]
+
+
+def test_a_row_of_another_length_is_none_and_never_shortened(files):
+    assert table(files, "id,text\n1,a,b\n2\n3,c\n") == [None, None, {"id": "3", "text": "c"}]
+
+
+@pytest.mark.parametrize("content", ["", "id\n1\n", "id,text,text\n1,a,b\n"])
+def test_a_column_that_is_not_once_there_is_named(files, content):
+    with pytest.raises(DatasetError, match=r"a\.csv has the columns .*: '(id|text)' is not once there"):
+        table(files, content, "id", "text")
+
+
+@pytest.mark.parametrize("content", ['id\n"1\n2\n', 'id\n"1"2\n'])
+def test_quotes_that_do_not_match_are_no_csv(files, content):
+    with pytest.raises(DatasetError, match=r"a\.csv is not CSV"):
+        table(files, content, "id")
+
+
+@pytest.mark.parametrize("reading", ["json", "elements", "table", "text"])
+@pytest.mark.parametrize("path", ["../a.json", "b/../../a.json", "/a.json"])
+def test_an_annotation_file_that_an_item_names_may_not_climb_out(files, reading, path):
+    (files.root.parent / "a.json").write_text("[]")
+    with pytest.raises(SkipItem, match="leads out of the dataset's root"):
+        list(getattr(files, reading)(path))

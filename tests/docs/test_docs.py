@@ -73,11 +73,11 @@ def test_the_walk_of_the_page_is_walked_as_written(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert "22 passed" in run(start, tmp_path)
+    assert "23 passed" in run(start, tmp_path)
     folder = tmp_path / "kitchen"
     for name, text in (("kitchen.py", converter), ("kitchen_world.py", world), ("kitchen.toml", recipe)):
         (folder / name).write_text(text)
-    assert run(laws, folder).count("22 passed") == 2
+    assert run(laws, folder).count("23 passed") == 2
     golden = json.loads((folder / "golden" / "kitchen-train.json").read_text())
     assert golden["skipped"][2].startswith("kitchen/train/903: missing_media: ")
     said = run(walk.replace("PYTHONPATH=.", f"PYTHONPATH=.:{HERE}"), folder)

@@ -479,6 +479,41 @@ def test_what_a_clips_items_share_may_come_in_pieces(tmp_path, capsys, monkeypat
     assert items["lost"] == {"missing_media": 2, "malformed": 1}  # b lacks a frame, c has none; d never says
 
 
+LATER = """
+from converters.base import Converter, Item, RawClip, VideoFile
+from converters.release import Needed
+
+class Later(Converter):
+    name, title, citation, tasks, splits = "later", "", "", ("temporal_grounding",), ("train",)
+
+    def scan(self):
+        for clip in "abc":
+            yield RawClip(clip, (Item(self.key(clip), clip),))
+        yield RawClip("a", (), {"masks": "a.json"})
+        yield RawClip("b", (), {"masks": None})
+
+    def release(self):
+        return (Needed(path="masks", what="masks", page="", holds="*.json", per_clip="masks"),)
+
+    def media(self, raw):
+        return VideoFile("videos", raw.id + ".mp4")
+
+    def facts(self, raw, item, clip, table):
+        raise NotImplementedError
+"""
+
+
+def test_a_file_of_a_clip_may_be_named_after_its_items_and_need_not_be(tmp_path, capsys, monkeypatch):
+    (tmp_path / "later_check.py").write_text(LATER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("videos/a.mp4", "videos/b.mp4", "videos/c.mp4", "masks/a.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    recipe = write_recipe(tmp_path, converter="later_check:Later", root=".", split="train")
+    _, entries = checked(capsys, recipe, "--items")
+    assert entries["later-train"]["items"]["lost"] == {"missing_annotation": 1}  # b says that it has none
+
+
 KITCHEN = """
 from converters.base import Converter, Item, RawClip, VideoFile
 

@@ -226,6 +226,26 @@ def test_spans_outside_clip_and_window_are_found(tmp_path):
     assert "does not lie in (1.0, 0.5)" in found
 
 
+class Early(Moments):
+    def facts(self, raw, item, clip, table):
+        sample = super().facts(raw, item, clip, table)
+        return replace(sample, spans=tuple((start, end - 1 / 30) for start, end in sample.spans))
+
+
+def test_an_end_that_is_a_frame_too_early_is_found(tmp_path):
+    case = case_of(Early, tmp_path)
+    found = complaint(fact_laws.other_spans(case.expected.spans, list(fact_laws.facts_of(case))))
+    assert re.search(r"example/train/0 has the spans \[.*\], filmed was \[", found)
+    right = case_of(Moments, tmp_path / "right")
+    assert complaint(fact_laws.other_spans(right.expected.spans, list(fact_laws.facts_of(right)))) == ""
+
+
+def test_text_in_another_encoding_is_no_crash_of_the_kit(tmp_path):
+    text = load("a.txt", "café ".encode("latin-1") * 1000)
+    assert text.form == "bytes"
+    assert list(scan_laws._large_parts(text.value)) == []
+
+
 class BeyondTheFrame(Masks):
     def facts(self, raw, item, clip, table):
         table.tube(item.key, {0: (3.0, 0.0, clip.width + 1.0, 2.0)})

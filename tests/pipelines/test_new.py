@@ -43,7 +43,7 @@ def test_a_scaffold_passes_its_own_tests_and_builds_as_it_is(task, tmp_path, mon
     assert main(["new", name, "--task", task]) == 0
     assert f"next:\n  cd {name}\n  python -m pytest" in capsys.readouterr().out
     folder = tmp_path / name
-    assert "22 passed" in python("-m", "pytest", "-q", f"--basetemp={tmp_path / 'tmp'}", folder=folder)
+    assert "23 passed" in python("-m", "pytest", "-q", f"--basetemp={tmp_path / 'tmp'}", folder=folder)
     monkeypatch.syspath_prepend(str(folder))
     importlib.import_module(f"{name}_world").write(folder / "raw", clips=2, seed=0)
     assert main(["build", f"{name}/{name}.toml", "--out", "corpus", "--workers", "0"]) == 0
@@ -125,7 +125,7 @@ def test_a_bundled_scaffold_is_in_the_table_and_keeps_the_laws(checkout):
     said = python("-m", "pipelines.cli", "new", "kitchen", "--bundled", folder=checkout, path=checkout)
     assert f"wrote {checkout / 'converters/kitchen.py'}" in said
     tried = python("-m", "pytest", "-q", "tests/converters/test_kitchen.py", folder=checkout, path=checkout)
-    assert "22 passed" in tried
+    assert "23 passed" in tried
     listed = json.loads(python("-m", "pipelines.cli", "list", "--json", folder=checkout, path=checkout))
     assert list(listed["converters"]) == [*CONVERTERS, "kitchen"]
     assert "## `kitchen`" in (checkout / "docs" / "datasets.md").read_text()
@@ -137,3 +137,11 @@ def test_a_bundled_scaffold_needs_a_checkout(tmp_path):
     with pytest.raises(RecipeError, match="is no checkout of multigrain"):
         bundled_scaffold("kitchen", "global_qa", tmp_path)
     assert CHECKOUT == HERE
+
+
+@pytest.mark.parametrize(("name", "other"), [("ParkingLot", "parking_lot"), ("MeViS-2", "me_vi_s_2"), ("2cars", "")])
+def test_a_name_that_cannot_be_is_answered_with_one_that_can(name, other, capsys):
+    assert main(["new", name]) == 2
+    said = capsys.readouterr().err
+    assert "beginning with a letter" in said
+    assert said.rstrip().endswith(f"; try {other}" if other else "a letter")

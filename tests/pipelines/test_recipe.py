@@ -100,3 +100,18 @@ def test_the_public_form_holds_no_path_of_this_machine(write, tmp_path):
     recipe = load_recipe(write(f"[corpus]\n{text}{images}"))
     assert str(tmp_path) not in str(recipe.public())
     assert recipe.entries[0].options["images"] == str(tmp_path)
+
+
+def test_a_dataset_is_set_by_the_name_that_it_has_by_default(write):
+    text = (
+        DATASET + '[[dataset]]\nconverter = "videorefer"\nroot = "raw"\nsplit = "train"\noptions = { subset = "qa" }\n'
+    )
+    recipe = load_recipe(write(text), ["dataset.videorefer-train-qa.take=3", "dataset.mevis-train.split=valid"])
+    assert [(entry.split, entry.take) for entry in recipe.entries] == [("valid", None), ("train", 3)]
+
+
+def test_a_dataset_that_is_not_there_is_answered_with_those_that_are(write):
+    with pytest.raises(
+        RecipeError, match=r"no dataset 'mevis-trian' in the recipe; did you mean 'mevis-train'\?; it has"
+    ):
+        load_recipe(write(DATASET), ["dataset.mevis-trian.take=3"])
