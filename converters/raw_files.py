@@ -153,11 +153,37 @@ class _DataUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it wants {module_name}.{global_name}, which data does not need")
 
 
+OPCODES: Final = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
+LENGTH_BYTES: Final = {-2: 1, -3: 4, -4: 4, -5: 8}
+"""How many bytes say an argument's length, by the codes of ``pickletools`` for arguments that begin with theirs."""
+
+
 def _check_memo(data: bytes) -> None:
-    """ValueError for a pickle that numbers its values beyond its own size: the table for them would fill the memory."""
-    for opcode, number, _ in pickletools.genops(data):
-        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(number, int) and number > len(data):
-            raise ValueError(f"it numbers a value {number} in {len(data)} bytes")
+    """ValueError for a pickle that numbers its values beyond its own size: the table for them would fill the memory.
+
+    Steps from opcode to opcode; what is no pickle, or wants a class, is left to the unpickler. (``pickletools.genops``
+    decodes text on its way, and stops at Python 2's.)
+    """
+    at = 0
+    while at < len(data):
+        opcode = OPCODES.get(data[at])
+        at += 1
+        if opcode is None or opcode.name in ("STOP", "GLOBAL", "INST"):
+            return
+        if opcode.arg is None:
+            continue
+        begin, kind = at, opcode.arg.n
+        if kind >= 0:
+            at += kind
+        elif kind == pickletools.UP_TO_NEWLINE:
+            at = data.find(b"\n", at) + 1 or len(data)
+        else:
+            size = LENGTH_BYTES[kind]
+            at += size + int.from_bytes(data[at : at + size], "little")
+        if opcode.name == "LONG_BINPUT" and int.from_bytes(data[begin:at], "little") > len(data):
+            raise ValueError(f"it numbers a value {int.from_bytes(data[begin:at], 'little')} in {len(data)} bytes")
+        if opcode.name == "PUT" and (number := data[begin:at].strip()).isdigit() and int(number[:20]) > len(data):
+            raise ValueError(f"it numbers a value {int(number[:20])} in {len(data)} bytes")
 
 
 class _Plain:

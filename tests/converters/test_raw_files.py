@@ -110,6 +110,14 @@ def test_a_pickle_of_ten_bytes_takes_no_more_memory(tmp_path, data):
         RawFiles(tmp_path).pickle("table.p")
 
 
+@given(st.recursive(st.text() | st.integers() | st.floats(allow_nan=False) | st.none() | st.booleans(), st.lists))
+def test_honest_pickles_of_every_protocol_are_read(tmp_path_factory, value):
+    root = tmp_path_factory.getbasetemp()
+    for protocol in range(6):
+        (root / "honest.p").write_bytes(pickle.dumps(value, protocol=protocol))
+        assert RawFiles(root).pickle("honest.p") == value
+
+
 def test_whatever_is_wrong_with_a_pickle_is_said_in_one_line(tmp_path):
     for data in (b"Pid\n.", b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\xff.", b""):
         (tmp_path / "odd.p").write_bytes(data)
