@@ -121,6 +121,7 @@ class VideoRefer(Converter):
         "Yuan et al., VideoRefer Suite: Advancing Spatial-Temporal Object Understanding with Video LLM, CVPR 2025, "
         "arXiv:2501.00599"
     )
+    license = "Apache-2.0"  # as its owners' dataset cards say
     homepage = "https://github.com/DAMO-NLP-SG/VideoRefer"
     pictures = "panda"
     tasks = ("referring_description", "referring_qa")
