@@ -50,7 +50,11 @@ def convert_clip(converter: Converter, raw: RawClip, entry: str) -> Converted:
         return Converted(None, None, tuple(_skipped(item, error) for item in raw.items))
     table = ClipTable(clip)
     adjusted: dict[str, tuple[str, ...]] = {}
-    outcomes = [_sample(converter, raw, item, clip, table, adjusted) for item in raw.items]
+    outcomes: list[Sample | Skipped] = []
+    for item in raw.items:
+        outcomes.append(_sample(converter, raw, item, clip, table))
+        if isinstance(outcomes[-1], Sample) and table.adjusted:
+            adjusted[item.key] = tuple(sorted(table.adjusted))
     samples = tuple(outcome for outcome in outcomes if isinstance(outcome, Sample))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
     if not samples:
@@ -69,17 +73,12 @@ def convert_clip(converter: Converter, raw: RawClip, entry: str) -> Converted:
     return Converted(record, media, skipped, adjusted)
 
 
-def _sample(
-    converter: Converter, raw: RawClip, item: Item, clip: Clip, table: ClipTable, adjusted: dict[str, tuple[str, ...]]
-) -> Sample | Skipped:
+def _sample(converter: Converter, raw: RawClip, item: Item, clip: Clip, table: ClipTable) -> Sample | Skipped:
     before = table.mark()
     try:
         if ".." in item.key.split("/"):
             raise SkipItem("unsafe_path", "an id of the item holds '..'")
-        found = _checked(converter.facts(raw, item, clip, table), item)
-        if table.adjusted:
-            adjusted[item.key] = tuple(sorted(table.adjusted))
-        return found
+        return _checked(converter.facts(raw, item, clip, table), item)
     except Exception as error:
         table.forget(before)
         return _skipped(item, error)

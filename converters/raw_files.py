@@ -78,7 +78,7 @@ class RawFiles:
 
         SkipItem for a path that climbs out, which an item may have named; for links, see ``inside``.
         """
-        if path.startswith("/") or ".." in PurePosixPath(path).parts or "\0" in path:
+        if _climbs(path):
             raise SkipItem("unsafe_path", f"{path!r} leads out of the dataset's root")
         try:
             with (self.root / path).open("rb") as file:
@@ -236,8 +236,7 @@ def inside(root: Path, path: str, folder: str = "") -> Path:
     """
     if not path.strip():
         raise SkipItem("malformed", "the path of the media is blank")
-    parts = PurePosixPath(path).parts
-    if "\0" in path or path.startswith(("/", "\\")) or ".." in parts or "\\" in path:
+    if _climbs(path) or "\\" in path:
         raise SkipItem("unsafe_path", f"{path!r} leads out of the dataset's root")
     home = root / folder
     real = os.path.realpath(home / path)
@@ -245,6 +244,11 @@ def inside(root: Path, path: str, folder: str = "") -> Path:
         words = "is a link that leads out of the dataset's root: copy the file there, or link its whole folder"
         raise SkipItem("unsafe_path", f"{path!r} {words}")
     return home / path
+
+
+def _climbs(path: str) -> bool:
+    """Whether the path itself leads out of any folder, links apart."""
+    return path.startswith("/") or ".." in PurePosixPath(path).parts or "\0" in path
 
 
 def _below(path: str, top: str) -> bool:

@@ -34,7 +34,7 @@ from converters.base import (
 from converters.clip_table import ClipTable
 from converters.release import Needed
 from shards.record import Clip, Sample, Source
-from shards.rle import from_coco, is_empty
+from shards.rle import checked_area, from_coco
 from shards.skips import SkipItem, Skipped
 
 SPLIT_BY = "whose split of the images"
@@ -186,7 +186,7 @@ class RefCOCOg(RefCOCO):
 
 def _mask(ann_id: str, segmentation: Any, clip: Clip) -> dict[int, str]:
     counts = from_coco(segmentation, clip.height, clip.width)
-    if is_empty(counts):
+    if not checked_area(counts, clip.height, clip.width):
         raise SkipItem("bad_mask", f"the segmentation of annotation {ann_id} covers no pixel of the image")
     return {0: counts}
 

@@ -5,7 +5,7 @@ import fnmatch
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -159,9 +159,5 @@ def _two_ends(path: Path) -> tuple[bytes, bytes]:
 
 def lines_of(path: Path) -> int:
     """The lines of a text file that are not blank."""
-    return sum(bool(line.strip()) for line in _lines(path))
-
-
-def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        yield from file
+        return sum(bool(line.strip()) for line in file)

@@ -77,10 +77,14 @@ def _folder(root: Path, need: Needed, tree: Tree, disk: Disk, allowed: float) ->
 
 
 def _counted(found: int, need: Needed) -> str:
-    kind = "folder" if need.holds == "*/" else f"{need.holds.rpartition('.')[2]} file" if "." in need.holds else "entr"
-    if kind == "entr":
-        return f"{found:,} entr{'y' if found == 1 else 'ies'}"
-    return f"{found:,} {kind}{'' if found == 1 else 's'}"
+    if need.holds == "*/":
+        one, several = "folder", "folders"
+    elif "." in need.holds:
+        one = f"{need.holds.rpartition('.')[2]} file"
+        several = f"{one}s"
+    else:
+        one, several = "entry", "entries"
+    return f"{found:,} {one if found == 1 else several}"
 
 
 # ----------------------------------------------------------------------------------------- not where it should be

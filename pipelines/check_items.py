@@ -1,7 +1,5 @@
 """Which items have their media: the annotation files are scanned as a build scans them, and no media is opened."""
 
-import hashlib
-import heapq
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +9,7 @@ from typing import Any
 
 from converters.base import Converter, FrameFolder, MediaRef, RawClip
 from converters.raw_files import existing, inside
+from pipelines.plan import taken
 from pipelines.recipe import Entry, Recipe
 from shards.skips import FREE_REASONS, SkipItem, Skipped
 
@@ -63,8 +62,7 @@ def look_for_media(entry: Entry, seed: int, tell: Callable[[int], None] = lambda
     rows = list(_rows(converter, keys, clips, tell))
     for id, clip in clips.items():
         clip.settle(id)
-    if entry.take is not None and entry.take < len(rows):
-        rows = heapq.nsmallest(entry.take, rows, lambda row: _rank(seed, row[0]))
+    rows = [rows[number] for number in taken([key for key, _ in rows], entry.take, seed)]
     lost: Counter[str] = Counter()
     seen: set[str] = set()
     for key, known in rows:
@@ -74,11 +72,6 @@ def look_for_media(entry: Entry, seed: int, tell: Callable[[int], None] = lambda
             lost[reason] += 1
     first = next((clip for clip in clips.values() if clip.reason), None)
     return Items(len(rows), dict(lost.most_common()), f"{first.reason}, {first.detail}" if first else "")
-
-
-def _rank(seed: int, key: str) -> bytes:
-    """Which items ``take`` takes (FORMAT: a corpus recipe)."""
-    return hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _rows(

@@ -130,10 +130,10 @@ class _Scan:
 
     def decide(self, seed: int, seen: dict[bytes, bytes]) -> EntryPlan:
         """Take, then first come first served: a key that was ``seen`` before is a duplicate or a conflict."""
-        taken = _take(self.keys, self.entry.take, seed)
+        numbers = taken(self.keys, self.entry.take, seed)
         chosen = bytearray(len(self.keys))
         skipped: list[Skipped] = []
-        for number in taken:
+        for number in numbers:
             key, says = self.keys[number], self.says[number]
             if says is None:
                 skipped.append(self.broken[number])
@@ -146,7 +146,7 @@ class _Scan:
                 continue
             chosen[number] = 1
         clips = {id: kept for id, fragments in self.clips.items() if (kept := _needed(fragments, chosen))}
-        return EntryPlan(self.entry, self.inputs, len(taken), skipped, clips, chosen, self.spool, sum(chosen))
+        return EntryPlan(self.entry, self.inputs, len(numbers), skipped, clips, chosen, self.spool, sum(chosen))
 
 
 def _needed(fragments: list[Fragment], chosen: bytearray) -> list[Fragment]:
@@ -155,7 +155,7 @@ def _needed(fragments: list[Fragment], chosen: bytearray) -> list[Fragment]:
     return [f for f, want in zip(fragments, wanted, strict=True) if want or not f.count] if any(wanted) else []
 
 
-def _take(keys: list[str], take: int | None, seed: int) -> list[int] | range:
+def taken(keys: list[str], take: int | None, seed: int) -> list[int] | range:
     """The numbers of the items with the smallest sha256(seed/key), in the order of the release."""
     if take is None or take >= len(keys):
         return range(len(keys))
